@@ -1,0 +1,310 @@
+"""Train A3C with an LSTM on an Atari game.
+
+    python experiments/a3c.py --env Riverraid-v5
+    python experiments/a3c.py --resume runs/NAME [--total-steps MORE]
+"""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrl import cli, environments, parallel, rollout, training, video
+from jaxrl.algorithms import a3c
+from jaxrl.evaluation import BackgroundEvaluator, shared_normalizer
+from jaxrl.networks import ActorCriticLSTM
+
+ALGORITHM = "a3c"
+MAY_CHANGE = ("resume", "total_steps", "evaluation_games", "video")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames)."""
+
+    env: str = "Riverraid-v5"
+    """Atari game, by EnvPool's name."""
+    seed: int = 0
+    """Seed of the parameters, the actions and the environments; the same seed gives the same run to the bit."""
+    total_steps: int = 10_000_000
+    """Agent steps (not frames) to train for, over all environments."""
+    protocol: str = "machado"
+    """Rules of the game: machado (sticky actions, no life-loss), nature, or origin (the report's)."""
+    run_dir: Path | None = None
+    """Folder of the run, which must not exist yet; by default runs/a3c_ENV_PROTOCOL_SEED_TIME."""
+    resume: Path | None = None
+    """Go on with the run in this folder, with its options, from its newest checkpoint."""
+    num_envs: int = 32
+    """Environments, over all workers and devices."""
+    num_workers: int = 2
+    """Asynchronous workers on each device; a worker's gradient is num_workers - 1 updates old (1 is A2C)."""
+    device_count: int = 1
+    """Devices to train on; the gradient is averaged over them."""
+    worker_map: Literal["auto", "vmap", "map"] = "auto"
+    """How workers are run: all at once (vmap), in turn (map), or what is faster on this backend (auto)."""
+    t_max: int = 20
+    """Agent steps of each environment in one segment, the length of backpropagation through time."""
+    learning_rate: float = 4e-4
+    """Learning rate of the optimiser."""
+    learning_rate_decay: bool = False
+    """Let the learning rate fall linearly to 0 at total_steps."""
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """Optimiser; its statistics are shared by all workers."""
+    gamma: float = 0.99
+    """Discount of a reward one agent step later."""
+    gae_lambda: float = 1.0
+    """Mixing weight of generalised advantage estimation; 1 is the n-step return."""
+    entropy_coefficient: float = 0.01
+    """Weight of the policy's entropy in the loss."""
+    value_coefficient: float = 0.5
+    """Weight of half the squared value error in the loss."""
+    max_grad_norm: float = 50.0
+    """Largest global norm of a gradient; larger ones are scaled down to it."""
+    image_size: int = 42
+    """Height and width of the observation in pixels."""
+    frame_stack: int = 1
+    """Newest frames in one observation, as channels."""
+    log_every: int = 20_000
+    """Agent steps between two rows of metrics.csv."""
+    checkpoint_every: int = 500_000
+    """Agent steps between two checkpoints; each starts fresh environments and one evaluation."""
+    evaluation_games: int = 10
+    """Whole games that each checkpoint plays beside training; 0 for none."""
+    video: bool = True
+    """Record one game of the final policy as video.mp4."""
+
+    @property
+    def streams(self) -> int:
+        """Environments of one worker."""
+        return self.num_envs // (self.num_workers * self.device_count)
+
+    @property
+    def total_updates(self) -> int:
+        """Updates of the shared parameters in the whole run (reset rows aside)."""
+        return max(1, self.total_steps // (self.t_max * self.streams * self.device_count))
+
+    @property
+    def hyperparameters(self) -> a3c.Hyperparameters:
+        """What the loss depends on."""
+        return a3c.Hyperparameters(
+            self.gamma, self.gae_lambda, self.entropy_coefficient, self.value_coefficient
+        )
+
+
+def check(config: Config):
+    """Raise ValueError, in one sentence, for options that cannot work."""
+    for name in ("total_steps", "num_envs", "num_workers", "device_count", "t_max", "image_size", "frame_stack",
+                 "log_every", "checkpoint_every", "learning_rate", "max_grad_norm"):
+        if not getattr(config, name) > 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0; got {getattr(config, name)}.")
+    for name in ("gamma", "gae_lambda"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"--{name.replace('_', '-')} lies in [0, 1]; got {getattr(config, name)}.")
+    for name in ("seed", "evaluation_games", "entropy_coefficient", "value_coefficient"):
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"--{name.replace('_', '-')} must not be below 0; got {getattr(config, name)}.")
+    parallel.check_device_count(config.device_count)
+    groups = config.num_workers * config.device_count
+    if config.num_envs % groups:
+        nearest = max(1, round(config.num_envs / groups)) * groups
+        raise ValueError(
+            f"--num-envs {config.num_envs} does not divide among {config.num_workers} workers on each of "
+            f"{config.device_count} devices; the nearest number that does is {nearest}."
+        )
+
+
+def optimizer_of(config: Config) -> optax.GradientTransformation:
+    """Clipped Adam or RMSProp, with the learning rate's schedule."""
+    rate = config.learning_rate
+    if config.learning_rate_decay:
+        rate = optax.linear_schedule(rate, 0.0, config.total_updates)
+    rule = optax.adam(rate) if config.optimizer == "adam" else optax.rmsprop(rate, decay=0.99, eps=0.1)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
+
+
+def make_agent(config: Config, num_actions: int) -> training.Agent:
+    """A3C for the run loop: acting, compiled with the pools, and learning, compiled once."""
+    network, optimizer = ActorCriticLSTM(num_actions), optimizer_of(config)
+    policy = a3c.policy(network)
+    map_workers = parallel.map_workers(config.worker_map)
+    axis_names = parallel.axis_names(config.device_count)
+    num_envs = config.num_envs // config.device_count
+    protocol = environments.PROTOCOLS[config.protocol]
+
+    def split(tree, axis):
+        """[..., N, ...] -> [W, ..., N / W, ...], N at `axis`."""
+        def one(leaf):
+            shape = leaf.shape[:axis] + (config.num_workers, -1) + leaf.shape[axis + 1 :]
+            return jnp.moveaxis(leaf.reshape(shape), axis, 0)
+
+        return jax.tree.map(one, tree)
+
+    def act(copies, memory, observation, first, key):
+        keys = jax.random.split(key, config.num_workers)
+        workers = copies, *split((memory, observation, first), 0), keys
+        joined = map_workers(policy.act)(*workers)
+        return jax.tree.map(lambda leaf: leaf.reshape((num_envs,) + leaf.shape[2:]), joined)
+
+    def collect(state, pool_step):
+        learner, actor = state
+        memory = actor.memory
+        actor, seen = rollout.rollout(
+            actor, lambda *args: act(learner.copies, *args), pool_step, config.t_max
+        )
+        observation = jnp.concatenate([seen.observation, actor.observation[None]])
+        first = jnp.concatenate([seen.first, actor.first[None]])
+        over_time = split(
+            (observation, first, seen.a_t, seen.r_t, seen.terminated, seen.done, seen.valid), 1
+        )
+        report = {name: getattr(seen, name) for name in training.PER_STEP}
+        return actor, a3c.Segment(split(memory, 0), *over_time), report
+
+    def learn(learner, segments):
+        return a3c.update(
+            learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names
+        )
+
+    learn = parallel.map_devices(learn, config.device_count, donate_argnums=(0,))
+
+    def compile(pools):
+        pool_step = parallel.on_this_device([pool.step for pool in pools])
+        act_all = parallel.map_devices(lambda state: collect(state, pool_step), config.device_count)
+
+        def step(state):
+            actor, segments, seen = act_all(state)
+            learner, report = learn(state[0], segments)
+            return (learner, actor), report | seen
+
+        return step
+
+    def fresh_actor(pool, normalizer, key):
+        return rollout.init(pool.reset(), network.initial_memory(num_envs), normalizer, key)
+
+    def stack(trees):
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+    def init(key, pools):
+        key, subkey = jax.random.split(key)
+        normalizer = rollout.init_normalization(protocol, num_envs)
+        actors = [fresh_actor(pool, normalizer, k)
+                  for pool, k in zip(pools, jax.random.split(key, len(pools)), strict=True)]
+        first = jax.tree.map(lambda leaf: leaf[None], (actors[0].observation, actors[0].first))
+        params = network.init(subkey, first[0], actors[0].memory, first[1])
+        learner = a3c.init(params, config.num_workers, optimizer)
+        return stack([learner] * len(pools)), stack(actors)
+
+    def attach(state, pools):
+        learner, actors = state
+        fresh = [
+            fresh_actor(pool, jax.tree.map(lambda leaf, i=i: leaf[i], actors.normalizer), actors.key[i])
+            for i, pool in enumerate(pools)
+        ]
+        return learner, stack(fresh)
+
+    def frozen(state):
+        learner, actors = jax.tree.map(lambda leaf: leaf[0], state)
+        return {"params": learner.params, "normalizer": actors.normalizer}
+
+    return training.Agent(policy, init, attach, compile, frozen)
+
+
+def make_pool(config: Config, num_envs: int, seed: int, **options) -> environments.Pool:
+    """A pool under the run's protocol and observation format."""
+    return environments.make(
+        config.env, config.protocol, num_envs, seed,
+        height=config.image_size, width=config.image_size, stack=config.frame_stack, **options,
+    )
+
+
+def evaluator_of(config: Config):
+    """The maker of the evaluator beside training, or None."""
+    if not config.evaluation_games:
+        return None
+    num_envs = min(config.evaluation_games, 5)
+    return lambda policy: BackgroundEvaluator(
+        policy,
+        lambda seed: make_pool(config, num_envs, seed, training=False),
+        config.evaluation_games,
+        config.seed,
+    )
+
+
+def main(config: Config):
+    """Train, or go on training, and leave the run's folder complete."""
+    check(config)
+    probe = make_pool(config, 1, 0)
+    num_actions = probe.num_actions
+    probe.close()
+    run_dir = config.resume or new_run(config)
+    agent = make_agent(config, num_actions)
+
+    def make_pools(agent_steps):
+        seeds = [training.pool_seed(config.seed, agent_steps, device) for device in range(config.device_count)]
+        return [make_pool(config, config.num_envs // config.device_count, seed) for seed in seeds]
+
+    schedule = training.Schedule(config.total_steps, config.checkpoint_every, config.log_every)
+    title = f"A3C-LSTM on {config.env}, protocol {config.protocol}, seed {config.seed}"
+    state, steps, complete = training.run(
+        agent, make_pools, evaluator_of(config), schedule, run_dir, config.seed, config.resume is not None, title
+    )
+    if not complete:
+        print(f"interrupted at {steps:,} agent steps and saved; go on with: "
+              f"python experiments/a3c.py --resume {run_dir}")
+        return
+    if config.video:
+        frozen = agent.frozen(state)
+        pool = make_pool(config, 1, config.seed, training=False, render=True)
+        normalizer = shared_normalizer(frozen["normalizer"], 1)
+        video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", jax.random.key(config.seed),
+                     normalizer=normalizer)
+    print(f"{steps:,} agent steps done; the run is in {run_dir}; score it with: "
+          f"python experiments/evaluate.py {run_dir}")
+
+
+def new_run(config: Config) -> Path:
+    """Make the run's folder with its config.json."""
+    name = f"{ALGORITHM}_{config.env}_{config.protocol}_{config.seed}_{time.strftime('%Y%m%d-%H%M%S')}"
+    run_dir = config.run_dir or Path("runs") / name.replace("/", "-")
+    if run_dir.exists():
+        raise ValueError(f"the run folder {run_dir} exists; go on with --resume {run_dir}, or give another --run-dir.")
+    run_dir.mkdir(parents=True)
+    training.write_config(run_dir, dataclasses.asdict(config) | {"algorithm": ALGORITHM})
+    return run_dir
+
+
+def saved_config(run_dir) -> Config:
+    """The config of a run that exists.
+
+    Raises: ValueError when the folder is not that of an A3C run.
+    """
+    saved = training.read_config(run_dir)
+    if saved.pop("algorithm", None) != ALGORITHM:
+        raise ValueError(f"{run_dir} is not the folder of an {ALGORITHM} run.")
+    return Config(**saved | {"run_dir": None, "resume": Path(run_dir)})
+
+
+def config_to_resume(arguments) -> Config | None:
+    """The saved config when the command line says --resume; it may then change only what leaves the run the same."""
+    run_dir = cli.value_of("--resume", arguments)
+    if run_dir is None:
+        return None
+    given = [a.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+             for a in arguments if a.startswith("--")]
+    for name in given:
+        if name in {field.name for field in dataclasses.fields(Config)} - set(MAY_CHANGE):
+            raise ValueError(
+                f"--{name.replace('_', '-')} cannot change when a run goes on; with --resume only "
+                f"{', '.join('--' + n.replace('_', '-') for n in MAY_CHANGE if n != 'resume')} can be given."
+            )
+    return saved_config(run_dir)
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, config_to_resume)

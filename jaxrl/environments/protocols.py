@@ -1,0 +1,97 @@
+"""Protocols: named sets of rules for playing a game, so that a score can be compared.
+
+A protocol is plain data; it travels with a checkpoint and a results file (`dataclasses.asdict`).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a game is played, seen and scored. Durations are in agent steps unless they say frames.
+
+    Attributes:
+        name: key in `PROTOCOLS`.
+        height, width, stack: size of an observation, and how many of the latest frames are in it; None for an
+            environment without a picture.
+        repeat_action_probability: "sticky actions": the chance, at every frame, that the emulator repeats its
+            last action in place of the one given.
+        frame_skip: (fewest, most) frames one action is held for, drawn uniformly, both ends included.
+        max_pool: the picture is the maximum of the last two frames (against sprites that flicker), not the last.
+        noop_max: a game starts with 1 to noop_max frames of no-op. EnvPool cannot do 0; None means none at all.
+        fire_reset: the last of these frames presses FIRE instead, in a game that has it.
+        episodic_life: in training a lost life ends the episode (not the game).
+        max_episode_steps: the time limit; None for the environment's own.
+        clip_reward: `reward` is the sign of `raw_reward`.
+        normalization: "none", or "exponential" for `normalize`.
+    """
+
+    name: str
+    height: int | None = None
+    width: int | None = None
+    stack: int | None = None
+    repeat_action_probability: float = 0.0
+    frame_skip: tuple[int, int] = (1, 1)
+    max_pool: bool = False
+    noop_max: int | None = None
+    fire_reset: bool = False
+    episodic_life: bool = False
+    max_episode_steps: int | None = None
+    clip_reward: bool = False
+    normalization: str = "none"
+
+
+# Sticky actions and no end on a lost life: Machado et al. (2018), "Revisiting the Arcade Learning Environment"
+# (https://arxiv.org/abs/1709.06009), section 5. The skip of 4, the maximum of two frames and 27,000 steps
+# (108,000 frames, half an hour) are those of Dopamine (Castro et al., 2018, https://arxiv.org/abs/1812.06110).
+# Neither has no-ops or FIRE at the start; one frame of no-op is the least EnvPool can do. 42 x 42 and no stack
+# are the A3C-LSTM's eyes: the LSTM remembers what a stack would show.
+MACHADO = Protocol(
+    name="machado",
+    height=42,
+    width=42,
+    stack=1,
+    repeat_action_probability=0.25,
+    frame_skip=(4, 4),
+    max_pool=True,
+    noop_max=1,
+    max_episode_steps=27_000,
+    clip_reward=True,
+)
+
+# Mnih et al. (2015), "Human-level control through deep reinforcement learning" (doi:10.1038/nature14236), Methods
+# and Extended Data Table 1. FIRE at the start is the custom of the implementations that followed: without it a
+# game that waits for FIRE can be waited out.
+NATURE = Protocol(
+    name="nature",
+    height=84,
+    width=84,
+    stack=4,
+    frame_skip=(4, 4),
+    max_pool=True,
+    noop_max=30,
+    fire_reset=True,
+    episodic_life=True,
+    max_episode_steps=27_000,
+    clip_reward=True,
+)
+
+# This project's origin: an A3C-LSTM on Gym's Riverraid-v0, which is sticky 0.25, a random skip of 2 to 4 frames
+# without a maximum, and 10,000 steps; the picture is cropped, halved, and shrunk to 42 x 42 (`preprocessing`),
+# and normalised by its running mean and deviation (`normalization`).
+ORIGIN = Protocol(
+    name="origin",
+    height=42,
+    width=42,
+    stack=1,
+    repeat_action_probability=0.25,
+    frame_skip=(2, 4),
+    max_episode_steps=10_000,
+    clip_reward=True,
+    normalization="exponential",
+)
+
+# For classic control (CartPole-v1, ...): the environment as it is.
+CONTROL = Protocol(name="control")
+
+PROTOCOLS = {protocol.name: protocol for protocol in (MACHADO, NATURE, ORIGIN, CONTROL)}

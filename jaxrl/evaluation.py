@@ -1,0 +1,145 @@
+"""Scores of whole games, for a frozen policy: in the foreground, or beside training.
+
+A score is the raw return of a whole game. Games played at once would favour short ones if the first N to end
+were taken; so every environment has a fixed quota of games, all of which count.
+"""
+
+import queue
+import statistics
+import threading
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl import rollout
+from jaxrl.algorithms import Policy
+
+CHUNK = 64
+
+
+class Scores(NamedTuple):
+    """The games of one evaluation: raw scores, and lengths in agent steps."""
+
+    scores: list[float]
+    lengths: list[int]
+
+    def summary(self) -> dict:
+        """Games, mean, median, standard error of the mean, extremes, and mean length."""
+        n = len(self.scores)
+        return {
+            "games": n,
+            "mean": statistics.fmean(self.scores),
+            "median": statistics.median(self.scores),
+            "standard_error": statistics.stdev(self.scores) / n**0.5 if n > 1 else float("nan"),
+            "lowest": min(self.scores),
+            "highest": max(self.scores),
+            "mean_length": statistics.fmean(self.lengths),
+        }
+
+    def __str__(self):
+        s = self.summary()
+        return f"mean {s['mean']:,.0f} ± {s['standard_error']:,.0f}, median {s['median']:,.0f} of {s['games']} games"
+
+
+def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normalizer=None, on_game=None) -> Scores:
+    """Play `num_games` whole games in a fresh pool.
+
+    Args:
+      policy: how the agent acts.
+      params: its parameters.
+      pool: a pool made for evaluation, not yet reset; environment i plays every num_envs-th game.
+      num_games: how many games.
+      key: the key of the sampled actions.
+      greedy: take the most likely action.
+      normalizer: the observation normaliser's state to start from, or None for a new one (where one is used).
+      on_game: called with the number of games that ended, after each chunk of steps.
+
+    Returns: the games' Scores, environment by environment.
+    """
+    num_envs = pool.num_envs
+    quota = [num_games // num_envs + (i < num_games % num_envs) for i in range(num_envs)]
+    if normalizer is None:
+        normalizer = rollout.init_normalization(pool.protocol, num_envs)
+    actor = rollout.init(pool.reset(), policy.initial_memory(num_envs), normalizer, key)
+
+    @jax.jit
+    def chunk(actor, params):
+        act = partial(policy.act, params, greedy=greedy)
+        actor, seen = rollout.rollout(actor, act, pool.step, CHUNK)
+        return actor, (seen.game_over, seen.score, seen.length)
+
+    games: list[list] = [[] for _ in range(num_envs)]
+    while any(len(played) < wanted for played, wanted in zip(games, quota, strict=True)):
+        actor, ended = chunk(actor, params)
+        over, score, length = jax.device_get(ended)
+        for t, i in zip(*np.nonzero(over), strict=True):
+            if len(games[i]) < quota[i]:
+                games[i].append((float(score[t, i]), int(length[t, i])))
+        if on_game:
+            on_game(sum(map(len, games)))
+    played = [game for env in games for game in env]
+    return Scores(*map(list, zip(*played, strict=True)))
+
+
+class BackgroundEvaluator:
+    """One thread that evaluates checkpoints on its own environments while training goes on.
+
+    An evaluation depends on (seed, step) alone, so it can be repeated; a checkpoint submitted while another
+    waits takes its place. The thread makes a new pool each time and is the only one to touch it.
+    """
+
+    def __init__(self, policy: Policy, make_pool, num_games: int, seed: int):
+        """`make_pool(seed)` makes a pool for evaluation."""
+        self._policy, self._make_pool, self._num_games, self._seed = policy, make_pool, num_games, seed
+        self._jobs: queue.Queue = queue.Queue()
+        self._done: queue.Queue = queue.Queue()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="evaluation", daemon=True)
+        self._thread.start()
+
+    def submit(self, step: int, params, normalizer):
+        """Ask for an evaluation of these parameters, which must not be donated or changed."""
+        self._jobs.put((step, params, normalizer))
+
+    def results(self) -> list[tuple[int, Scores]]:
+        """The evaluations that ended since the last call. Raises what an evaluation raised."""
+        found: list[Any] = []
+        while not self._done.empty():
+            found.append(self._done.get())
+        for _, result in found:
+            if isinstance(result, Exception):
+                raise result
+        return found
+
+    def close(self, wait: bool):
+        """End the thread, after all that was submitted when `wait`; a game under way is not waited for otherwise."""
+        if not wait:
+            self._stopped.set()
+        self._jobs.put(None)
+        if wait:
+            self._thread.join()
+
+    def _work(self):
+        while (job := self._jobs.get()) is not None and not self._stopped.is_set():
+            step, params, normalizer = job
+            try:
+                self._done.put((step, self._evaluate(step, params, normalizer)))
+            except Exception as error:  # handed to the thread that asks for results
+                self._done.put((step, error))
+
+    def _evaluate(self, step: int, params, normalizer) -> Scores:
+        seed = int(np.random.SeedSequence([self._seed, step, 1]).generate_state(1)[0] % 2**30)
+        pool = self._make_pool(seed)
+        try:
+            normalizer = shared_normalizer(normalizer, pool.num_envs)
+            return play(self._policy, params, pool, self._num_games, jax.random.key(seed), normalizer=normalizer)
+        finally:
+            pool.close()
+
+
+def shared_normalizer(normalizer, num_envs: int):
+    """The mean of a normaliser's per-environment state, for another number of environments."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.mean(leaf, 0), (num_envs,)).astype(leaf.dtype), normalizer)

@@ -1,0 +1,21 @@
+"""What every layer asks of its arguments, at trace time: one clear sentence when a shape or a type is wrong."""
+
+import jax.numpy as jnp
+
+
+def floating(**arrays):
+    """Raise TypeError unless every named array (None is passed over) holds floating-point numbers."""
+    for name, array in arrays.items():
+        if array is not None and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+            raise TypeError(
+                f"{name} must hold floating-point numbers, for gradients flow through it; got "
+                f"{jnp.result_type(array)} of shape {jnp.shape(array)}."
+            )
+
+
+def shape(name: str, array, expected: tuple, why: str):
+    """Raise ValueError unless `array` has the `expected` shape, in which None stands for any size."""
+    got = jnp.shape(array)
+    if len(got) != len(expected) or any(e not in (None, g) for g, e in zip(got, expected, strict=True)):
+        wanted = ", ".join("any" if size is None else str(size) for size in expected)
+        raise ValueError(f"{name} has shape {got}; expected [{wanted}], {why}.")

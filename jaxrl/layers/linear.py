@@ -1,0 +1,51 @@
+"""The affine map."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.layers import checks
+
+
+def _linear_fwd(x, w, b):
+    y = x @ w
+    return (y if b is None else y + b), (x, w, b is not None)
+
+
+def _linear_bwd(residuals, dy):
+    x, w, has_bias = residuals
+    rows = dy.reshape(-1, dy.shape[-1])
+    dw = x.reshape(-1, x.shape[-1]).T @ rows
+    return dy @ w.T, dw, rows.sum(0) if has_bias else None
+
+
+@jax.custom_vjp
+def _linear(x, w, b):
+    return _linear_fwd(x, w, b)[0]
+
+
+_linear.defvjp(_linear_fwd, _linear_bwd)
+
+
+def linear(x, w, b) -> jax.Array:
+    """Affine map of the last axis.
+
+        y = x w + b
+
+    With one row of x for each row of y, and the cotangent dy of the loss with respect to y,
+
+        dx = dy wᵀ        dw = Σ_rows xᵀ dy        db = Σ_rows dy
+
+    Args:
+      x: [..., I].
+      w: [I, O].
+      b: [O], or None.
+
+    Returns: [..., O].
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    checks.floating(x=x, w=w, b=b)
+    checks.shape("w", w, (jnp.shape(x)[-1] if jnp.ndim(x) else 1, None), "its rows are the last axis of x")
+    if b is not None:
+        checks.shape("b", b, (w.shape[1],), "one number for each column of w")
+    return _linear(x, w, b)

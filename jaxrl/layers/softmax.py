@@ -1,0 +1,76 @@
+"""Softmax and its logarithm. The largest input is taken away first, so that no exponential overflows."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.layers import checks
+
+
+def _softmax_fwd(x, axis):
+    e = jnp.exp(x - jnp.max(x, axis, keepdims=True))
+    y = e / jnp.sum(e, axis, keepdims=True)
+    return y, y
+
+
+def _softmax_bwd(axis, y, dy):
+    return (y * (dy - jnp.sum(dy * y, axis, keepdims=True)),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _softmax(x, axis):
+    return _softmax_fwd(x, axis)[0]
+
+
+_softmax.defvjp(_softmax_fwd, _softmax_bwd)
+
+
+def softmax(x, axis=-1) -> jax.Array:
+    """Normalised exponentials along an axis.
+
+        y_i = e^(x_i) / Σ_j e^(x_j)
+        ∂y_i/∂x_k = y_i (δ_ik − y_k)      so      dx_k = y_k (dy_k − Σ_i dy_i y_i)
+
+    Args:
+      x: any shape.
+      axis: the axis that is normalised, a Python int.
+
+    Raises: TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    return _softmax(x, axis)
+
+
+def _log_softmax_fwd(x, axis):
+    shifted = x - jnp.max(x, axis, keepdims=True)
+    y = shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis, keepdims=True))
+    return y, y
+
+
+def _log_softmax_bwd(axis, y, dy):
+    return (dy - jnp.exp(y) * jnp.sum(dy, axis, keepdims=True),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _log_softmax(x, axis):
+    return _log_softmax_fwd(x, axis)[0]
+
+
+_log_softmax.defvjp(_log_softmax_fwd, _log_softmax_bwd)
+
+
+def log_softmax(x, axis=-1) -> jax.Array:
+    """Logarithm of the softmax along an axis.
+
+        y_i = x_i − log Σ_j e^(x_j)
+        ∂y_i/∂x_k = δ_ik − e^(y_k)        so      dx_k = dy_k − e^(y_k) Σ_i dy_i
+
+    Args:
+      x: any shape.
+      axis: the axis that is normalised, a Python int.
+
+    Raises: TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    return _log_softmax(x, axis)

@@ -1,0 +1,87 @@
+"""Which axes a training step is mapped over: workers by `vmap` or `lax.map`, devices by `pmap`.
+
+A training state has a leading device axis [D, ...] whatever D is. With one device the step is compiled as it
+is, without `pmap`; a step for many devices averages its gradients over the axis `DEVICES`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+DEVICES = "devices"
+
+
+def map_workers(how: str):
+    """How a function of (copy, data) is mapped over the leading worker axis.
+
+    `vmap` runs all workers at once; kernels that differ per worker turn its convolutions into grouped ones,
+    which a CPU runs slowly. `map` runs them one after another. `auto` takes `map` on a CPU, else `vmap`.
+
+    Returns: a function transformation like `jax.vmap`.
+
+    Raises: ValueError on another name.
+    """
+    if how == "auto":
+        how = "map" if jax.default_backend() == "cpu" else "vmap"
+    if how == "vmap":
+        return jax.vmap
+    if how == "map":
+        return one_after_another
+    raise ValueError(f"--worker-map is one of auto, vmap, map; got {how!r}.")
+
+
+def one_after_another(function):
+    """`function` over the leading axis in turn, unrolled: XLA:CPU runs a convolution inside a loop's body about
+    nine times slower than outside it."""
+
+    def mapped(*args):
+        results = [
+            function(*jax.tree.map(lambda leaf, i=i: leaf[i], args))
+            for i in range(jax.tree.leaves(args)[0].shape[0])
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+    return mapped
+
+
+def map_devices(function, device_count: int, donate_argnums=()):
+    """Compile `function` for every device: arguments and results have a leading axis [device_count, ...].
+
+    Inside, `lax.axis_index(DEVICES)` and means over `DEVICES` are there when `axis_names` says so.
+    """
+    if device_count == 1:
+        return jax.jit(lambda *args: add_axis(function(*remove_axis(args))), donate_argnums=donate_argnums)
+    devices = jax.local_devices()[:device_count]
+    return jax.pmap(function, axis_name=DEVICES, devices=devices, donate_argnums=donate_argnums)
+
+
+def axis_names(device_count: int) -> tuple[str, ...]:
+    """The mapped axes that a step for `device_count` devices has."""
+    return (DEVICES,) if device_count > 1 else ()
+
+
+def on_this_device(functions):
+    """One function out of one for each device: the device that runs it takes its own."""
+    if len(functions) == 1:
+        return functions[0]
+    return lambda *args: lax.switch(lax.axis_index(DEVICES), functions, *args)
+
+
+def check_device_count(device_count: int):
+    """Raise ValueError when this machine has fewer devices."""
+    have = jax.local_device_count()
+    if not 1 <= device_count <= have:
+        raise ValueError(
+            f"--device-count {device_count} asks for more devices than there are: 1 to {have} "
+            f"({jax.default_backend()}) can be used here."
+        )
+
+
+def add_axis(tree):
+    """Every leaf with a leading axis of 1."""
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+def remove_axis(tree):
+    """Every leaf without its leading axis of 1."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
