@@ -1,7 +1,7 @@
 """Train A3C with an LSTM on an Atari game.
 
-    python experiments/a3c.py --env Riverraid-v5
-    python experiments/a3c.py --resume runs/NAME [--total-steps MORE]
+python experiments/a3c.py --env Riverraid-v5
+python experiments/a3c.py --resume runs/NAME [--total-steps MORE]
 """
 
 import dataclasses
@@ -93,15 +93,24 @@ class Config:
     @property
     def hyperparameters(self) -> a3c.Hyperparameters:
         """What the loss depends on."""
-        return a3c.Hyperparameters(
-            self.gamma, self.gae_lambda, self.entropy_coefficient, self.value_coefficient
-        )
+        return a3c.Hyperparameters(self.gamma, self.gae_lambda, self.entropy_coefficient, self.value_coefficient)
 
 
 def check(config: Config):
     """Raise ValueError, in one sentence, for options that cannot work."""
-    for name in ("total_steps", "num_envs", "num_workers", "device_count", "t_max", "image_size", "frame_stack",
-                 "log_every", "checkpoint_every", "learning_rate", "max_grad_norm"):
+    for name in (
+        "total_steps",
+        "num_envs",
+        "num_workers",
+        "device_count",
+        "t_max",
+        "image_size",
+        "frame_stack",
+        "log_every",
+        "checkpoint_every",
+        "learning_rate",
+        "max_grad_norm",
+    ):
         if not getattr(config, name) > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0; got {getattr(config, name)}.")
     for name in ("gamma", "gae_lambda"):
@@ -140,6 +149,7 @@ def make_agent(config: Config, num_actions: int) -> training.Agent:
 
     def split(tree, axis):
         """[..., N, ...] -> [W, ..., N / W, ...], N at `axis`."""
+
         def one(leaf):
             shape = leaf.shape[:axis] + (config.num_workers, -1) + leaf.shape[axis + 1 :]
             return jnp.moveaxis(leaf.reshape(shape), axis, 0)
@@ -155,21 +165,15 @@ def make_agent(config: Config, num_actions: int) -> training.Agent:
     def collect(state, pool_step):
         learner, actor = state
         memory = actor.memory
-        actor, seen = rollout.rollout(
-            actor, lambda *args: act(learner.copies, *args), pool_step, config.t_max
-        )
+        actor, seen = rollout.rollout(actor, lambda *args: act(learner.copies, *args), pool_step, config.t_max)
         observation = jnp.concatenate([seen.observation, actor.observation[None]])
         first = jnp.concatenate([seen.first, actor.first[None]])
-        over_time = split(
-            (observation, first, seen.a_t, seen.r_t, seen.terminated, seen.done, seen.valid), 1
-        )
+        over_time = split((observation, first, seen.a_t, seen.r_t, seen.terminated, seen.done, seen.valid), 1)
         report = {name: getattr(seen, name) for name in training.PER_STEP}
         return actor, a3c.Segment(split(memory, 0), *over_time), report
 
     def learn(learner, segments):
-        return a3c.update(
-            learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names
-        )
+        return a3c.update(learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names)
 
     learn = parallel.map_devices(learn, config.device_count, donate_argnums=(0,))
 
@@ -193,8 +197,9 @@ def make_agent(config: Config, num_actions: int) -> training.Agent:
     def init(key, pools):
         key, subkey = jax.random.split(key)
         normalizer = rollout.init_normalization(protocol, num_envs)
-        actors = [fresh_actor(pool, normalizer, k)
-                  for pool, k in zip(pools, jax.random.split(key, len(pools)), strict=True)]
+        actors = [
+            fresh_actor(pool, normalizer, k) for pool, k in zip(pools, jax.random.split(key, len(pools)), strict=True)
+        ]
         first = jax.tree.map(lambda leaf: leaf[None], (actors[0].observation, actors[0].first))
         params = network.init(subkey, first[0], actors[0].memory, first[1])
         learner = a3c.init(params, config.num_workers, optimizer)
@@ -218,8 +223,14 @@ def make_agent(config: Config, num_actions: int) -> training.Agent:
 def make_pool(config: Config, num_envs: int, seed: int, **options) -> environments.Pool:
     """A pool under the run's protocol and observation format."""
     return environments.make(
-        config.env, config.protocol, num_envs, seed,
-        height=config.image_size, width=config.image_size, stack=config.frame_stack, **options,
+        config.env,
+        config.protocol,
+        num_envs,
+        seed,
+        height=config.image_size,
+        width=config.image_size,
+        stack=config.frame_stack,
+        **options,
     )
 
 
@@ -255,17 +266,25 @@ def main(config: Config):
         agent, make_pools, evaluator_of(config), schedule, run_dir, config.seed, config.resume is not None, title
     )
     if not complete:
-        print(f"interrupted at {steps:,} agent steps and saved; go on with: "
-              f"python experiments/a3c.py --resume {run_dir}")
+        print(
+            f"interrupted at {steps:,} agent steps and saved; go on with: python experiments/a3c.py --resume {run_dir}"
+        )
         return
     if config.video:
         frozen = agent.frozen(state)
         pool = make_pool(config, 1, config.seed, training=False, render=True)
         normalizer = shared_normalizer(frozen["normalizer"], 1)
-        video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", jax.random.key(config.seed),
-                     normalizer=normalizer)
-    print(f"{steps:,} agent steps done; the run is in {run_dir}; score it with: "
-          f"python experiments/evaluate.py {run_dir}")
+        video.record(
+            agent.policy,
+            frozen["params"],
+            pool,
+            run_dir / "video.mp4",
+            jax.random.key(config.seed),
+            normalizer=normalizer,
+        )
+    print(
+        f"{steps:,} agent steps done; the run is in {run_dir}; score it with: python experiments/evaluate.py {run_dir}"
+    )
 
 
 def new_run(config: Config) -> Path:
@@ -295,8 +314,11 @@ def config_to_resume(arguments) -> Config | None:
     run_dir = cli.value_of("--resume", arguments)
     if run_dir is None:
         return None
-    given = [a.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-             for a in arguments if a.startswith("--")]
+    given = [
+        a.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+        for a in arguments
+        if a.startswith("--")
+    ]
     for name in given:
         if name in {field.name for field in dataclasses.fields(Config)} - set(MAY_CHANGE):
             raise ValueError(

@@ -12,9 +12,7 @@ def _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficie
     log_pi_a = jnp.take_along_axis(log_pi, a[..., None], -1)[..., 0]
     entropy = -jnp.sum(pi * log_pi, -1)
     error = target - v
-    each = (
-        -log_pi_a * advantage - entropy_coefficient * entropy + value_coefficient * 0.5 * error * error
-    )
+    each = -log_pi_a * advantage - entropy_coefficient * entropy + value_coefficient * 0.5 * error * error
     residuals = (log_pi, a, advantage, error, weight, entropy_coefficient, value_coefficient)
     return jnp.sum(weight * each), residuals
 
@@ -43,9 +41,7 @@ def _actor_critic_bwd(residuals, dy):
 
 @jax.custom_vjp
 def _actor_critic(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
-    return _actor_critic_fwd(
-        logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient
-    )[0]
+    return _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient)[0]
 
 
 _actor_critic.defvjp(_actor_critic_fwd, _actor_critic_bwd)

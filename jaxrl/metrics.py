@@ -3,6 +3,7 @@
 The one adapter of TensorBoard (tensorboardX) and of the terminal (rich).
 """
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -109,8 +110,13 @@ class Progress:
         self._console = Console()
         self._live = self._console.is_terminal
         self._bar = Bar(
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"), BarColumn(), TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(), TextColumn("{task.fields[row]}"), console=self._console, disable=not self._live,
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[row]}"),
+            console=self._console,
+            disable=not self._live,
             speed_estimate_period=300,
         )
         self._task = self._bar.add_task("", total=total_steps, completed=start, rate="", row="compiling ...")
@@ -140,6 +146,20 @@ class Progress:
             self._console.print(text)
         else:
             print(text, file=sys.stdout, flush=True)
+
+
+@contextlib.contextmanager
+def counter(what: str, total: int):
+    """A bar with an ETA for `total` things; yields the function that takes how many are done."""
+    with Bar(
+        TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {what}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def line(row: dict) -> str:

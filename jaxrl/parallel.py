@@ -36,8 +36,7 @@ def one_after_another(function):
 
     def mapped(*args):
         results = [
-            function(*jax.tree.map(lambda leaf, i=i: leaf[i], args))
-            for i in range(jax.tree.leaves(args)[0].shape[0])
+            function(*jax.tree.map(lambda leaf, i=i: leaf[i], args)) for i in range(jax.tree.leaves(args)[0].shape[0])
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 

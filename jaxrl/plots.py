@@ -30,8 +30,13 @@ def curve(run_dir, title: str = "", references=()) -> Path | None:
     scores.plot(millions, metrics["score_mean_100"], color="C0", label="training, mean of the last 100 games")
     if evaluation:
         scores.errorbar(
-            [step / 1e6 for step in evaluation["agent_steps"]], evaluation["mean"],
-            yerr=evaluation["standard_error"], fmt="o", markersize=4, capsize=2, color="C1",
+            [step / 1e6 for step in evaluation["agent_steps"]],
+            evaluation["mean"],
+            yerr=evaluation["standard_error"],
+            fmt="o",
+            markersize=4,
+            capsize=2,
+            color="C1",
             label="frozen checkpoint, mean and standard error",
         )
     for name, steps, values in references:

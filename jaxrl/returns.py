@@ -44,7 +44,5 @@ def gae(r_t, discount_t, v_tm1, v_t, lambda_t) -> jax.Array:
         advantage = delta + decay * advantage
         return advantage, advantage
 
-    _, advantage_t = lax.scan(
-        accumulate, jnp.zeros((), delta_t.dtype), (delta_t, discount_t * lambda_t), reverse=True
-    )
+    _, advantage_t = lax.scan(accumulate, jnp.zeros((), delta_t.dtype), (delta_t, discount_t * lambda_t), reverse=True)
     return advantage_t

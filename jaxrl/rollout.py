@@ -111,9 +111,7 @@ def step(actor: ActorState, act, pool_step):
         length,
     )
     playing = ~result.game_over
-    actor = ActorState(
-        pool, observation, ~result.valid, memory, normalizer, score * playing, length * playing, key
-    )
+    actor = ActorState(pool, observation, ~result.valid, memory, normalizer, score * playing, length * playing, key)
     return actor, transition
 
 

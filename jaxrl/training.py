@@ -8,6 +8,7 @@ uninterrupted one to the bit.
 
 import collections
 import json
+import os
 import signal
 import threading
 import time
@@ -75,7 +76,14 @@ def pool_seed(seed: int, agent_steps: int, device: int) -> int:
 
 def write_config(run_dir: Path, config: dict):
     """Write config.json into a run's folder."""
-    (run_dir / CONFIG).write_text(json.dumps(config, indent=2, default=str) + "\n")
+    write_json(run_dir / CONFIG, config)
+
+
+def write_json(path: Path, content: dict):
+    """Write a JSON file under a temporary name, and rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    os.replace(temporary, path)
 
 
 def read_config(run_dir) -> dict:

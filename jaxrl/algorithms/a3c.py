@@ -149,7 +149,7 @@ def update(state: State, segments: Segment, network, optimizer, hyper, map_worke
         params, statistics = shared
         updates, statistics = optimizer.update(worker_gradient, statistics, params)
         params = optax.apply_updates(params, updates)
-        return (params, statistics), (params, optax.global_norm(worker_gradient))
+        return (params, statistics), (params, optax.tree.norm(worker_gradient))
 
     (params, statistics), (copies, norms) = lax.scan(turn, (state.params, state.optimizer), gradients)
     reports = jax.tree.map(jnp.mean, reports | {"gradient_norm": norms})

@@ -1,13 +1,15 @@
-"""The one adapter of EnvPool: Atari and classic control, stepped by C++ threads inside the compiled program.
+"""The one adapter of EnvPool: Atari and classic control, stepped by C++ threads within the compiled program.
 
-EnvPool's own rules, that are hidden here: it reports a game over on the time limit as truncated only; an action
-array of a wrong shape, or an action out of range, ends the process; pictures come with the stack first.
+What it hides: EnvPool reports a game that is over on its last permitted step as truncated only; an action array
+of a wrong shape, or an action out of range, ends the process; pictures come with the stack first.
 
-The address of the emulators is written into the compiled code. A jitted function that uses `step` keeps the pool
-alive; an ahead-of-time executable (`.lower().compile()`) does not: keep the pool as long as the executable.
+The address of the emulators is a constant of the compiled code. A jitted function that was traced with `step`
+keeps the pool alive; an ahead-of-time executable (`.lower().compile()`) does not: keep the pool for as long.
 """
 
+import difflib
 import os
+import re
 import warnings
 from typing import Any
 
@@ -15,9 +17,13 @@ import envpool
 import jax
 import jax.numpy as jnp
 import numpy as np
+from envpool.registration import registry
+from gymnasium.spaces import Box
 
-from jaxrl.environments.pool import Array, Pool
+from jaxrl.environments.pool import Array, Pool, available_cores, environment_seeds
 from jaxrl.environments.protocols import Protocol
+
+FAMILIES = ("atari", "classic_control")
 
 
 class EnvPoolPool(Pool):
@@ -37,15 +43,15 @@ class EnvPoolPool(Pool):
             env_id,
             env_type="gymnasium",
             num_envs=num_envs,
-            seed=seed,
+            seed=environment_seeds(seed, num_envs),
             render_mode="rgb_array" if render else None,
             **_threads(num_envs, num_threads),
             **_options(protocol, training),
         )
-        with warnings.catch_warnings():  # Gymnasium dislikes the float64 bounds of some classic controls; cached
+        with warnings.catch_warnings():  # Gymnasium's, on float64 bounds; asked for once, as EnvPool keeps it
             warnings.simplefilter("ignore")
             space = self._env.observation_space
-        shape = space.shape if protocol.stack is None else (*space.shape[1:], space.shape[0])
+        shape = (*space.shape[1:], space.shape[0]) if protocol.atari else space.shape
         super().__init__(env_id, protocol, num_envs, int(self._env.action_space.n), shape, space.dtype)
         self._handle, _, _, self._xla_step = self._env.xla()
 
@@ -62,33 +68,62 @@ class EnvPoolPool(Pool):
 
     def render(self) -> np.ndarray:
         if self._env.render_mode is None:
-            raise ValueError("this pool has no picture to show; make it with render=True")
+            raise ValueError("this pool shows no frames; make it with render=True")
         return self._env.render()[0]
 
-    def _unpack(
-        self, observation: Array, reward: Array, terminated: Array, truncated: Array, info: dict[str, Any]
-    ) -> tuple[Array, ...]:
-        """EnvPool's row as `Pool` wants it. Only Atari says more than the flags do: the raw reward, and whether
-        the emulator itself thinks that the game is over."""
+    def _unpack(self, observation, reward, terminated, truncated, info) -> tuple[Array, ...]:
+        """Atari's info has more than the row: the raw reward, and whether the emulator says "game over"."""
         reward = reward.astype(np.float32)
         game_over = info["terminated"] > 0 if "terminated" in info else terminated
-        raw_reward = info.get("reward", reward)
-        return (
-            self._channels_last(observation), reward, raw_reward, terminated | game_over, truncated, game_over,
-        )  # fmt: skip
+        flags = (terminated | game_over, truncated, game_over)
+        return self._channels_last(observation), reward, info.get("reward", reward), *flags
 
     def _channels_last(self, observation: Array) -> Array:
-        if self.protocol.stack is None:
+        if not self.protocol.atari:
             return observation
         moveaxis = jnp.moveaxis if isinstance(observation, jax.Array) else np.moveaxis
         return moveaxis(observation, 1, -1)
 
 
+def family(env_id: str) -> str:
+    """The family of an environment that jaxrl can play: "atari" or "classic_control".
+
+    Raises: ValueError for an unknown environment, one of another family, or one with continuous actions.
+    """
+    if env_id not in registry.specs:
+        raise ValueError(f"there is no environment {env_id!r}; did you mean {' or '.join(_nearest(env_id))}?")
+    kind = _family(env_id)
+    if kind not in FAMILIES:
+        raise ValueError(f"{env_id} is of the family {kind!r}; jaxrl plays {' and '.join(FAMILIES)}, with discrete actions")
+    action_space = envpool.make_spec(env_id).gymnasium_action_space
+    if isinstance(action_space, Box):
+        raise ValueError(f"{env_id} has continuous actions, {action_space}; jaxrl plays only discrete ones")
+    return kind
+
+
+def _family(env_id: str) -> str:
+    import_path, *_ = registry.specs[env_id]
+    return import_path.removeprefix("envpool.")
+
+
+def _nearest(env_id: str) -> list[str]:
+    """The names nearest to one in Gym's manner ("ALE/Pong-v5", "PongNoFrameskip-v4") or misspelt."""
+    names = {name.lower(): name for name in registry.specs if _family(name) in FAMILIES}
+    game = re.sub("^ALE/|NoFrameskip|Deterministic|-v[0-9]+$", "", str(env_id)).lower()
+    near = [name for name in names if game == name.rpartition("-v")[0]]
+    return [names[name] for name in near or difflib.get_close_matches(game, names, n=2, cutoff=0)]
+
+
 def _options(protocol: Protocol, training: bool) -> dict[str, Any]:
     """EnvPool's names for what the protocol says."""
     limit = {} if protocol.max_episode_steps is None else {"max_episode_steps": protocol.max_episode_steps}
-    if protocol.stack is None:
+    if not protocol.atari:
         return limit
+    if protocol.noop_max is None or protocol.max_pool != (protocol.frame_skip[0] > 1):
+        raise ValueError(
+            f"EnvPool starts a game with a no-op, and takes the maximum of two frames whenever it skips: "
+            f"protocol {protocol.name!r} needs noop_max and max_pool to say so"
+        )
     return limit | {
         "img_height": protocol.height,
         "img_width": protocol.width,
@@ -103,12 +138,12 @@ def _options(protocol: Protocol, training: bool) -> dict[str, Any]:
 
 
 def _threads(num_envs: int, num_threads: int | None) -> dict[str, int]:
-    """How many threads, and whether each keeps to its own core.
+    """How many threads, and whether each keeps to a core of its own.
 
-    Pinning helps a pool that fills the machine (Linux else puts two workers on one core at times), and ruins two
-    small pools that run together, one on each device: both would be pinned to the first core.
+    Pinning helps a pool that fills the machine, where Linux at times puts two threads on one core. It would ruin
+    small pools that run side by side, one a device: the first core would get the first thread of each.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     num_threads = num_threads or min(num_envs, cores)
-    fills = num_threads >= cores == os.cpu_count()
-    return {"num_threads": num_threads} | ({"thread_affinity_offset": 0} if fills else {})
+    fills_the_machine = num_threads >= cores == os.cpu_count()
+    return {"num_threads": num_threads} | ({"thread_affinity_offset": 0} if fills_the_machine else {})

@@ -1,10 +1,13 @@
 """`make`: checks what is asked for, before a library that would crash on it sees it."""
 
 import dataclasses
+import difflib
+import numbers
 
-from jaxrl.environments.envpool_pool import EnvPoolPool
+from jaxrl.environments.ale_pool import AlePool
+from jaxrl.environments.envpool_pool import EnvPoolPool, family
 from jaxrl.environments.pool import Pool
-from jaxrl.environments.protocols import PROTOCOLS
+from jaxrl.environments.protocols import PROTOCOLS, Protocol
 
 
 def make(
@@ -21,7 +24,55 @@ def make(
     num_threads: int | None = None,
     render: bool = False,
 ) -> Pool:
+    """Make a pool of environments. The same arguments give the same games, whatever the number of threads.
+
+    Args:
+        env_id: EnvPool's name of an Atari game ("Riverraid-v5") or a classic control ("CartPole-v1").
+        protocol: key in `PROTOCOLS`; "control" for classic control, any other for Atari.
+        num_envs: N.
+        seed: 0 or more; pools of different seeds have nothing in common.
+        training: False plays whole games where the protocol has episodic life.
+        height, width, stack, max_episode_steps: in place of the protocol's own; None leaves it.
+        num_threads: of the emulators (processes, for a random frame skip); None for one a core, at most N.
+        render: `Pool.render` will be called.
+
+    Raises:
+        ValueError: an unknown environment or protocol (the message names near ones), an environment of another
+            family or with continuous actions, or a number below 1 (the seed: 0).
+    """
     overrides = {"height": height, "width": width, "stack": stack, "max_episode_steps": max_episode_steps}
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    rules = dataclasses.replace(PROTOCOLS[protocol], **overrides)
+    threads = {} if num_threads is None else {"num_threads": num_threads}
+    for name, value in ({"num_envs": num_envs} | threads | overrides).items():
+        _check_at_least(1, name, value)
+    _check_at_least(0, "seed", seed)
+    rules = _override(_rules_for(env_id, protocol), overrides)
+    if rules.frame_skip[0] < rules.frame_skip[1]:
+        return AlePool(env_id, rules, num_envs, seed, num_threads)
     return EnvPoolPool(env_id, rules, num_envs, seed, training, num_threads, render)
+
+
+def _rules_for(env_id: str, protocol: str) -> Protocol:
+    if protocol not in PROTOCOLS:
+        near = difflib.get_close_matches(str(protocol), PROTOCOLS, n=1) or PROTOCOLS
+        raise ValueError(f"there is no protocol {protocol!r}; did you mean {' or '.join(near)}?")
+    rules, kind = PROTOCOLS[protocol], family(env_id)
+    if (kind == "atari") != rules.atari:
+        fitting = [name for name, other in PROTOCOLS.items() if other.atari == (kind == "atari")]
+        raise ValueError(
+            f"{env_id} is of the family {kind!r}, and the protocol {protocol!r} is not for it; "
+            f"use {' or '.join(fitting)}"
+        )
+    return rules
+
+
+def _override(rules: Protocol, overrides: dict[str, int]) -> Protocol:
+    picture = [name for name in ("height", "width", "stack") if name in overrides]
+    if picture and not rules.atari:
+        raise ValueError(f"the protocol {rules.name!r} has no picture, so no {' or '.join(picture)} to set")
+    return dataclasses.replace(rules, **overrides)
+
+
+def _check_at_least(least: int, name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Protocols: named sets of rules for playing a game, so that a score can be compared.
+"""Protocols: named sets of rules for playing a game, so that scores can be compared.
 
 A protocol is plain data; it travels with a checkpoint and a results file (`dataclasses.asdict`).
 """
@@ -17,13 +17,15 @@ class Protocol:
         repeat_action_probability: "sticky actions": the chance, at every frame, that the emulator repeats its
             last action in place of the one given.
         frame_skip: (fewest, most) frames one action is held for, drawn uniformly, both ends included.
-        max_pool: the picture is the maximum of the last two frames (against sprites that flicker), not the last.
-        noop_max: a game starts with 1 to noop_max frames of no-op. EnvPool cannot do 0; None means none at all.
+        max_pool: the picture is the maximum of the last two frames (against sprites that flicker).
+        noop_max: a game starts with 1 to noop_max frames of no-op; None for none, which EnvPool cannot do.
         fire_reset: the last of these frames presses FIRE instead, in a game that has it.
-        episodic_life: in training a lost life ends the episode (not the game).
-        max_episode_steps: the time limit; None for the environment's own.
+        episodic_life: in training, a lost life ends the episode (not the game).
+        max_episode_steps: the time limit of a game; None for the environment's own.
         clip_reward: `reward` is the sign of `raw_reward`.
         normalization: "none", or "exponential" for `normalize`.
+
+    Raises: ValueError for a noop_max or a frame_skip below 1.
     """
 
     name: str
@@ -40,12 +42,23 @@ class Protocol:
     clip_reward: bool = False
     normalization: str = "none"
 
+    def __post_init__(self):
+        if self.noop_max is not None and self.noop_max < 1:  # EnvPool would end the process
+            raise ValueError(f"noop_max must be at least 1, or None for no no-ops at all, got {self.noop_max}")
+        if not 1 <= self.frame_skip[0] <= self.frame_skip[1]:
+            raise ValueError(f"frame_skip must be (fewest, most) frames of at least 1, got {self.frame_skip}")
 
-# Sticky actions and no end on a lost life: Machado et al. (2018), "Revisiting the Arcade Learning Environment"
-# (https://arxiv.org/abs/1709.06009), section 5. The skip of 4, the maximum of two frames and 27,000 steps
-# (108,000 frames, half an hour) are those of Dopamine (Castro et al., 2018, https://arxiv.org/abs/1812.06110).
-# Neither has no-ops or FIRE at the start; one frame of no-op is the least EnvPool can do. 42 x 42 and no stack
-# are the A3C-LSTM's eyes: the LSTM remembers what a stack would show.
+    @property
+    def atari(self) -> bool:
+        """Whether it is for Atari; it then says what the picture is."""
+        return self.height is not None
+
+
+# Sticky actions, and no end on a lost life: Machado et al. (2018), "Revisiting the Arcade Learning Environment",
+# https://arxiv.org/abs/1709.06009. The skip of 4, the maximum of two frames and the 27,000 steps (108,000
+# frames, half an hour) are Dopamine's: Castro et al. (2018), https://arxiv.org/abs/1812.06110. Neither starts
+# with no-ops or FIRE; one frame of no-op is the least that EnvPool can do. 42 x 42 without a stack is for the
+# A3C-LSTM, which remembers what a stack would show.
 MACHADO = Protocol(
     name="machado",
     height=42,
@@ -59,9 +72,8 @@ MACHADO = Protocol(
     clip_reward=True,
 )
 
-# Mnih et al. (2015), "Human-level control through deep reinforcement learning" (doi:10.1038/nature14236), Methods
-# and Extended Data Table 1. FIRE at the start is the custom of the implementations that followed: without it a
-# game that waits for FIRE can be waited out.
+# Mnih et al. (2015), "Human-level control through deep reinforcement learning", doi:10.1038/nature14236, Methods
+# and Extended Data Table 1. FIRE is the custom of the implementations that followed, for games that wait for it.
 NATURE = Protocol(
     name="nature",
     height=84,
@@ -76,9 +88,9 @@ NATURE = Protocol(
     clip_reward=True,
 )
 
-# This project's origin: an A3C-LSTM on Gym's Riverraid-v0, which is sticky 0.25, a random skip of 2 to 4 frames
-# without a maximum, and 10,000 steps; the picture is cropped, halved, and shrunk to 42 x 42 (`preprocessing`),
-# and normalised by its running mean and deviation (`normalization`).
+# This project's origin: an A3C-LSTM on Gym's Riverraid-v0, that is sticky actions, a random skip of 2, 3 or 4
+# frames of which the last is seen, and 10,000 steps. The picture is cropped, halved and shrunk (`origin_frame`),
+# then normalised by its running mean and deviation (`normalize`).
 ORIGIN = Protocol(
     name="origin",
     height=42,
@@ -91,7 +103,7 @@ ORIGIN = Protocol(
     normalization="exponential",
 )
 
-# For classic control (CartPole-v1, ...): the environment as it is.
+# Classic control (CartPole-v1, ...): the environment as it is.
 CONTROL = Protocol(name="control")
 
 PROTOCOLS = {protocol.name: protocol for protocol in (MACHADO, NATURE, ORIGIN, CONTROL)}

@@ -81,8 +81,7 @@ def sigmoid(x) -> jax.Array:
 
 
 def _tanh_fwd(x):
-    e = jnp.expm1(-2 * jnp.abs(x))
-    y = -jnp.sign(x) * e / (e + 2)
+    y = jnp.tanh(x)
     return y, y
 
 
@@ -99,12 +98,13 @@ _tanh.defvjp(_tanh_fwd, _tanh_bwd)
 
 
 def tanh(x) -> jax.Array:
-    """Hyperbolic tangent, elementwise, in the form whose exponential cannot overflow.
+    """Hyperbolic tangent, elementwise.
 
-        y = sign(x) (1 − e^(−2|x|)) / (1 + e^(−2|x|))
+        y = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)
         dx = dy (1 − y²)
 
-    The numerator is an `expm1`, which keeps all digits near 0.
+    The forward is XLA's rational approximation, which neither overflows for large x nor loses digits for small
+    ones; sign(x) (1 − e^(−2|x|)) / (1 + e^(−2|x|)), the other stable form, took twice the time.
 
     Args:
       x: any shape.

@@ -38,7 +38,7 @@ class Geometry(NamedTuple):
 
 def _conv2d_fwd(geometry, x, w, b):
     y = _forward(geometry, x, w)
-    return (y if b is None else y + b), (x, w, b is not None)
+    return (y if b is None else y + jnp.broadcast_to(b, y.shape)), (x, w, b is not None)
 
 
 def _conv2d_bwd(geometry, residuals, dy):
@@ -131,6 +131,8 @@ def _padding(padding, sizes, reach, stride):
 # 0.4 (11x11), 0.6 (6x6), but slower with few channels, where interleaving costs more than multiplying; weight
 # gradient of one input channel as one product with patches: 0.7, of 32 channels: 3.
 FEW_CHANNELS = 4
+# Below this many outputs the s² small convolutions cost more than the multiplications by zero that they save.
+FEW_OUTPUTS = 2**15
 
 
 def _forward(geometry, x, w):
@@ -144,11 +146,9 @@ def _input_gradient(geometry, x_shape, w, dy):
     """dx [B, H, W, C]: for each residue of the input position modulo the stride one dense convolution of dy."""
     stride, padding, dilation, groups = geometry
     w = _swap_channels(w, groups)
-    if x_shape[3] < FEW_CHANNELS:
+    if x_shape[3] < FEW_CHANNELS or dy.size < FEW_OUTPUTS:
         return _dilated_input_gradient(geometry, x_shape, w, dy)
-    phases = [
-        [_phase(geometry, x_shape, w, dy, (r, c)) for c in range(stride[1])] for r in range(stride[0])
-    ]
+    phases = [[_phase(geometry, x_shape, w, dy, (r, c)) for c in range(stride[1])] for r in range(stride[0])]
     if stride == (1, 1):
         return phases[0][0]
     rows, cols = (-(-n // s) for n, s in zip(x_shape[1:3], stride, strict=True))
@@ -176,7 +176,12 @@ def _phase(geometry, x_shape, w, dy, residues):
         return jnp.zeros((x_shape[0], *counts, x_shape[3]), dy.dtype)
     kernel = w[jnp.array(taps[0])[:, None], jnp.array(taps[1])[None, :]]
     return lax.conv_general_dilated(
-        dy, kernel, (1, 1), pads, rhs_dilation=spacing, dimension_numbers=LAYOUT,
+        dy,
+        kernel,
+        (1, 1),
+        pads,
+        rhs_dilation=spacing,
+        dimension_numbers=LAYOUT,
         feature_group_count=geometry.groups,
     )
 
@@ -191,7 +196,13 @@ def _dilated_input_gradient(geometry, x_shape, w, dy):
         stretched = (dy.shape[1 + axis] - 1) * stride[axis] + 1
         pads.append((before, x_shape[1 + axis] + reach - before - stretched))
     return lax.conv_general_dilated(
-        dy, w[::-1, ::-1], (1, 1), pads, lhs_dilation=stride, rhs_dilation=dilation, dimension_numbers=LAYOUT,
+        dy,
+        w[::-1, ::-1],
+        (1, 1),
+        pads,
+        lhs_dilation=stride,
+        rhs_dilation=dilation,
+        dimension_numbers=LAYOUT,
         feature_group_count=groups,
     )
 
@@ -215,7 +226,12 @@ def _weight_gradient(geometry, x, w_shape, dy):
         pads.append((before, span - before - x.shape[1 + axis]))
     # The kernel's taps are the output's positions, the batch is what is summed over.
     return lax.conv_general_dilated(
-        x, dy, dilation, pads, rhs_dilation=stride, dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        x,
+        dy,
+        dilation,
+        pads,
+        rhs_dilation=stride,
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
         batch_group_count=groups,
     )
 
@@ -227,7 +243,8 @@ def _weight_gradient_by_patches(geometry, x, w_shape, dy):
     rows, cols = dy.shape[1:3]
     patches = [
         x[:, i * dh : i * dh + sh * (rows - 1) + 1 : sh, j * dw : j * dw + sw * (cols - 1) + 1 : sw]
-        for i in range(w_shape[0]) for j in range(w_shape[1])
+        for i in range(w_shape[0])
+        for j in range(w_shape[1])
     ]
     patches = jnp.concatenate(patches, -1)
     gradient = dy.reshape(-1, dy.shape[3]).T @ patches.reshape(-1, patches.shape[3])

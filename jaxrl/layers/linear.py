@@ -8,7 +8,7 @@ from jaxrl.layers import checks
 
 def _linear_fwd(x, w, b):
     y = x @ w
-    return (y if b is None else y + b), (x, w, b is not None)
+    return (y if b is None else y + jnp.broadcast_to(b, y.shape)), (x, w, b is not None)
 
 
 def _linear_bwd(residuals, dy):

@@ -40,7 +40,8 @@ def _gates_bwd(gates, c_tm1, c, dh, dc):
 
 
 def _lstm_cell_fwd(x, h, c, w_ih, w_hh, b):
-    gates, h_t, c_t = _gates(x @ w_ih + h @ w_hh + b, c)
+    z = x @ w_ih + h @ w_hh
+    gates, h_t, c_t = _gates(z + jnp.broadcast_to(b, z.shape), c)
     return (h_t, c_t), (x, h, c, w_ih, w_hh, gates, c_t)
 
 
@@ -83,7 +84,8 @@ def _keep(reset, state):
 
 
 def _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset):
-    z = x @ w_ih + b
+    z = x @ w_ih
+    z = z + jnp.broadcast_to(b, z.shape)
 
     def step(state, now):
         h, c = (_keep(now[1], s) for s in state)

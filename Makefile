@@ -1,0 +1,36 @@
+# Every target makes the virtual environment when it is missing. `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint bench audit clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxrl needs Python 3.11 or newer; call make with PYTHON=python3.11 or the like")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+train: $(VENV)/ready  ## train A3C on Riverraid (other options: make train ARGS="--env Pong-v5")
+	$(BIN)/python experiments/a3c.py $(ARGS)
+
+test: $(VENV)/ready  ## run the tests (about ten minutes on two cores)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready  ## check style and imports
+	$(BIN)/ruff check .
+
+bench: $(VENV)/ready  ## measure speed: environments, acting, learning, training (a quiet machine, please)
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+audit: $(VENV)/ready  ## every derived gradient against autodiff: errors, time, memory
+	$(BIN)/python -m jaxrl.layers.audit $(ARGS)
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)

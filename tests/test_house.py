@@ -1,0 +1,69 @@
+"""The plan of the house: a room imports only from rooms on its left, and nothing in jaxrl imports an experiment."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = [
+    {"runtime"}, {"layers"}, {"losses", "returns"}, {"networks"}, {"algorithms"}, {"environments"}, {"rollout"},
+    {"parallel", "evaluation", "checkpoint", "metrics", "interop"}, {"plots", "video"}, {"training"}, {"cli"},
+]  # fmt: skip
+PLACE = {room: i for i, rooms in enumerate(ROOMS) for room in rooms}
+MODULES = sorted((ROOT / "jaxrl").rglob("*.py"))
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "jaxrl" and len(parts) > 1 else None
+
+
+def imported(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_with_the_data(path):
+    mine = path.relative_to(ROOT / "jaxrl").parts[0].removesuffix(".py")
+    for name in imported(path):
+        assert not name.startswith("experiments"), name
+        theirs = room_of(name)
+        if path.name == "audit.py":  # the audit looks at the losses too
+            continue
+        if mine != "__init__" and theirs is not None:
+            assert PLACE[theirs] <= PLACE[mine], f"{mine} imports {name}"
+
+
+ADAPTERS = {"envpool": 1, "orbax": 1, "tyro": 1, "tensorboardX": 1, "matplotlib": 1, "imageio": 1, "safetensors": 1,
+            "rich": 2, "gymnasium": 2, "ale_py": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize(("library", "files"), ADAPTERS.items())
+def test_each_outside_library_has_its_adapter(library, files):
+    users = [p for p in MODULES if any(name.split(".")[0] == library for name in imported(p))]
+    assert len(users) <= files, f"{library} is imported in {users}"
+
+
+def test_every_option_is_read():
+    source = (ROOT / "experiments" / "a3c.py").read_text()
+    fields = re.findall(r"^    (\w+): .* = ", source, re.MULTILINE)
+    assert len(fields) > 20
+    for field in fields:
+        assert re.search(rf'(config|self)\.{field}\b|"{field}"', source), f"--{field} is read nowhere"
+
+
+def test_layers_import_alone():
+    """`import jaxrl.layers` brings no environment, file format or terminal library with it."""
+    code = (
+        "import sys, jaxrl.layers; print([m for m in ('envpool', 'orbax', 'flax', 'matplotlib') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,210 @@
+"""The run loop on a real game: a killed and resumed run equals an uninterrupted one, to the bit."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl import training
+from jaxrl.checkpoint import CheckpointError, Checkpoints
+
+ROOT = Path(__file__).resolve().parents[1]
+A3C = ROOT / "experiments" / "a3c.py"
+sys.path.insert(0, str(ROOT / "experiments"))
+import a3c as experiment  # noqa: E402
+
+SMALL = {
+    "total_steps": 480, "num_envs": 4, "num_workers": 2, "t_max": 10, "log_every": 120, "checkpoint_every": 240,
+    "evaluation_games": 0, "video": False,
+}  # fmt: skip
+TIMES = ("seconds", "steps_per_second")
+
+
+def train(run_dir, **options) -> training.Updated:
+    """Train in this process; the last state."""
+    config = experiment.Config(**SMALL | {"run_dir": run_dir} | options)
+    experiment.main(config)
+    return run_dir
+
+
+def rows(run_dir):
+    with (run_dir / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+def checkpoint(run_dir, step):
+    """Every array of a checkpoint, the clock aside."""
+    found = {}
+    for item in ("policy", "training"):
+        import orbax.checkpoint as ocp
+
+        with ocp.CheckpointManager((run_dir / "checkpoints").absolute(), item_names=("policy", "training")) as manager:
+            args = ocp.args.Composite(**{item: ocp.args.StandardRestore()})
+            found |= {f"{item} {k}": v for k, v in manager.restore(step, args=args)[item].items()}
+    return {name: value for name, value in found.items() if "seconds" not in name}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "whole")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, monkeypatch):
+    """Killed after the first checkpoint, past the row that it had written next: all is taken back and done again."""
+    killed = tmp_path / "killed"
+
+    class Killed(BaseException):
+        pass
+
+    original, calls = training.RunLog.write, []
+
+    def write_then_die(log, row):
+        original(log, row)
+        calls.append(row)
+        if len(calls) == 3:
+            raise Killed
+
+    monkeypatch.setattr(training.RunLog, "write", write_then_die)
+    with pytest.raises(Killed):
+        train(killed)
+    monkeypatch.undo()
+    assert len(rows(killed)) == 3 and len(rows(whole)) == 4
+    experiment.main(dataclasses.replace(experiment.saved_config(killed)))
+    assert rows(killed) == rows(whole)
+    steps = Checkpoints.open(whole / "checkpoints").steps()
+    assert Checkpoints.open(killed / "checkpoints").steps() == steps
+    ours, theirs = (checkpoint(run, steps[-1]) for run in (killed, whole))
+    assert ours.keys() == theirs.keys() and len(ours) > 60
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(whole, tmp_path):
+    assert rows(train(tmp_path / "again")) == rows(whole)
+    assert rows(train(tmp_path / "other", seed=1)) != rows(whole)
+
+
+def test_a_run_is_a_folder(whole):
+    assert {"config.json", "metrics.csv", "checkpoints", "curve.png"} <= set(os.listdir(whole))
+    assert any(name.startswith("events.out") for name in os.listdir(whole))
+    row = rows(whole)[-1]
+    assert {"agent_steps", "score_mean_100", "params_digest", "entropy", "gradient_norm"} <= row.keys()
+    assert json.loads((whole / "config.json").read_text())["algorithm"] == "a3c"
+    assert int(row["agent_steps"]) >= 480
+
+
+def test_two_devices_train_alike_on_both(tmp_path):
+    run = train(tmp_path / "two", device_count=2, num_workers=1)
+    state = checkpoint(run, Checkpoints.open(run / "checkpoints").latest())
+    params = {name: value for name, value in state.items() if "training" in name and ".params" in name}
+    assert len(params) == 15
+    for value in params.values():
+        np.testing.assert_array_equal(value[0], value[1])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
+    with pytest.raises(training.NotFinite, match=r"agent step \d+.*no checkpoint had been made yet"):
+        train(tmp_path / "nan", learning_rate=1e30, max_grad_norm=1e30)
+    original = training.check_finite
+
+    def fail_late(report, agent_steps):
+        original({k: v * np.nan for k, v in report.items()} if agent_steps > 300 else report, agent_steps)
+
+    training.check_finite = fail_late
+    try:
+        with pytest.raises(training.NotFinite, match="last good checkpoint is at agent step 240"):
+            train(tmp_path / "late")
+    finally:
+        training.check_finite = original
+    assert Checkpoints.open(tmp_path / "late" / "checkpoints").latest() == 240
+
+
+def command(*arguments, script=A3C, **options):
+    return subprocess.run(
+        [sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_bad_input_is_one_sentence(whole, tmp_path):
+    """In this process, for speed: what main raises is what the command line prints."""
+    damaged = tmp_path / "damaged"
+    train(damaged, total_steps=40)
+    for file in (damaged / "checkpoints").rglob("*"):
+        if file.is_file() and "_CHECKPOINT_METADATA" not in file.name:
+            file.write_bytes(b"")
+    make = lambda **options: lambda: train(tmp_path / "new", **options)  # noqa: E731
+    cases = [
+        (make(env="Riverad-v5"), "Riverraid-v5"),
+        (make(protocol="machada"), "machado"),
+        (make(num_envs=5), "does not divide.*nearest.*is 4"),
+        (make(device_count=9), "1 to 2"),
+        (make(total_steps=0), "--total-steps must be above 0"),
+        (make(gamma=1.5), "--gamma lies in"),
+        (lambda: train(whole), "exists; go on with --resume"),
+        (lambda: train(Path("/proc/none/run")), ""),
+        (lambda: experiment.saved_config(tmp_path), "not the folder of a run"),
+        (lambda: experiment.config_to_resume(["--resume", str(whole), "--seed", "3"]), "--seed cannot change"),
+        (lambda: experiment.main(experiment.saved_config(damaged)), "damaged"),
+    ]
+    for call, message in cases:
+        with pytest.raises((ValueError, OSError), match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value).strip(), message
+
+
+def test_an_action_count_that_does_not_match_a_checkpoint(whole):
+    saved = experiment.saved_config(whole)
+    with pytest.raises(CheckpointError, match="18 actions.* has 6"):
+        experiment.main(dataclasses.replace(saved, env="Pong-v5"))
+
+
+def test_the_command_line_prints_one_sentence_and_exits_with_2():
+    done = command("--env", "Riverad-v5")
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "Riverraid-v5" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    done = command("--no-such-option", "3")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    done = command("--help")
+    assert done.returncode == 0
+    for field in dataclasses.fields(experiment.Config):
+        assert f"--{field.name.replace('_', '-')}" in done.stdout.replace("--no-", "--"), field.name
+
+
+def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
+    run = tmp_path / "run"
+    options = ["--num-envs", "4", "--log-every", "80", "--evaluation-games", "0", "--run-dir", str(run)]
+    process = subprocess.Popen([sys.executable, A3C, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()  # the first row: training is under way
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"--resume {run}" in out and "Traceback" not in err
+    assert Checkpoints.open(run / "checkpoints").latest() > 0
+
+
+def test_pool_seeds_differ_between_steps_and_devices():
+    seeds = {training.pool_seed(s, step, d) for s in range(3) for step in range(0, 50, 10) for d in range(2)}
+    assert len(seeds) == 30 and all(0 <= seed < 2**30 for seed in seeds)
+
+
+def test_keys_go_through_a_checkpoint(tmp_path):
+    checkpoints = Checkpoints.create(tmp_path / "c", keep=2)
+    tree = {"key": jax.random.key(3), "n": np.array([np.nan, 1.0], np.float32), "b": np.array(True)}
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"p": np.float32(step)}, tree)
+    assert checkpoints.steps() == [2, 3]
+    policy, back = checkpoints.restore({"p": np.float32(0)}, tree)
+    assert policy["p"] == 3
+    np.testing.assert_array_equal(jax.random.key_data(back["key"]), jax.random.key_data(tree["key"]))
+    np.testing.assert_array_equal(back["n"], tree["n"])
+    with pytest.raises(CheckpointError, match="no checkpoint 7; it has 2, 3"):
+        checkpoints.restore_policy({"p": np.float32(0)}, 7)
