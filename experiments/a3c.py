@@ -177,22 +177,15 @@ def make_agent(config: Config, num_actions: int) -> training.Agent:
 
     learn = parallel.map_devices(learn, config.device_count, donate_argnums=(0,))
 
-    def compile(pools):
+    def collector(pools):
         pool_step = parallel.on_this_device([pool.step for pool in pools])
-        act_all = parallel.map_devices(lambda state: collect(state, pool_step), config.device_count)
-
-        def step(state):
-            actor, segments, seen = act_all(state)
-            learner, report = learn(state[0], segments)
-            return (learner, actor), report | seen
-
-        return step
+        return parallel.map_devices(lambda state: collect(state, pool_step), config.device_count)
 
     def fresh_actor(pool, normalizer, key):
         return rollout.init(pool.reset(), network.initial_memory(num_envs), normalizer, key)
 
     def stack(trees):
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        return parallel.spread(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), config.device_count)
 
     def init(key, pools):
         key, subkey = jax.random.split(key)
@@ -217,7 +210,7 @@ def make_agent(config: Config, num_actions: int) -> training.Agent:
         learner, actors = jax.tree.map(lambda leaf: leaf[0], state)
         return {"params": learner.params, "normalizer": actors.normalizer}
 
-    return training.Agent(policy, init, attach, compile, frozen)
+    return training.Agent(policy, init, attach, collector, learn, frozen)
 
 
 def make_pool(config: Config, num_envs: int, seed: int, **options) -> environments.Pool:

@@ -10,19 +10,21 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import tyro
 
 from jaxrl import cli, environments, interop, metrics, rollout, training, video
 from jaxrl.algorithms import a3c
 from jaxrl.checkpoint import Checkpoints
-from jaxrl.evaluation import play, shared_normalizer
+from jaxrl.evaluation import Scores, play, shared_normalizer
 from jaxrl.networks import ActorCriticLSTM
+
+PACKAGES = ("jax", "jaxlib", "flax", "envpool", "ale-py")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,125 +36,149 @@ class Config:
     weights: Path | None = None
     """In place of a run: weights of the A3C-LSTM in PyTorch's layout (.npz, .safetensors, .pt)."""
     env: str | None = None
-    """Atari game; by default the run's."""
+    """Atari game; by default the run's, or Riverraid-v5 for PyTorch's weights."""
     protocol: str | None = None
     """Rules: machado, nature or origin; by default the run's, or origin for PyTorch's weights."""
     checkpoint: int | None = None
-    """Agent step of the checkpoint; by default the newest."""
+    """Agent step of the run's checkpoint; by default the newest."""
     games: int = 100
     """Whole games to play."""
     greedy: bool = False
     """Take the most likely action; by default actions are sampled from the policy."""
     num_envs: int = 20
-    """Environments that play at once."""
+    """Environments that play at once; each plays an equal share of the games."""
     seed: int = 12345
-    """Seed of the environments and the actions."""
+    """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path | None = None
     """File for the scores as JSON; by default evaluation.json in the run's folder, or beside the weights."""
     video: bool = True
     """Record one more game as a video beside the scores."""
 
 
-def frozen_run(config: Config, run: dict, pool) -> tuple[dict, int]:
-    """The policy of a run's checkpoint, with its normaliser, and the checkpoint's step."""
-    checkpoints = Checkpoints.open(config.run_dir / "checkpoints")
-    num_envs = run["num_envs"] // run["device_count"]
-    protocol = environments.PROTOCOLS[run["protocol"]]
-    like = {
-        "params": init_params(pool),
-        "normalizer": rollout.init_normalization(protocol, num_envs),
-    }
-    step = checkpoints.latest() if config.checkpoint is None else config.checkpoint
-    frozen = checkpoints.restore_policy(like, step)
-    checkpoints.close()
-    return frozen, step
+class Frozen(NamedTuple):
+    """What plays: parameters, the observation normaliser that they learnt with (or None), the checkpoint's step."""
 
-
-def init_params(pool):
-    """Parameters of the right shapes for a pool."""
-    network = ActorCriticLSTM(pool.num_actions)
-    observation = jnp.zeros((1, 1, *pool.observation_shape))
-    return network.init(jax.random.key(0), observation, network.initial_memory(1), jnp.zeros((1, 1), bool))
-
-
-def frozen_weights(config: Config, pool) -> tuple[dict, None]:
-    """The policy in a file of PyTorch's weights."""
-    params = interop.load_weights(config.weights)
-    for path, wanted in jax.tree_util.tree_leaves_with_path(init_params(pool)):
-        got = params
-        for key in path:
-            got = got[key.key]
-        if got.shape != wanted.shape:
-            name = "/".join(key.key for key in path[1:])
-            what = f"an agent with {got.shape[-1]} actions" if "actor" in name else f"{name} of shape {got.shape}"
-            raise ValueError(
-                f"{config.weights} holds {what}; {pool.env_id} under {pool.protocol.name} needs "
-                f"{pool.num_actions if 'actor' in name else wanted.shape}."
-            )
-    return {"params": jax.tree.map(jnp.asarray, params), "normalizer": None}, None
+    params: Any
+    normalizer: Any
+    step: int | None
 
 
 def main(config: Config):
     """Play, print, and write the scores and the video."""
-    if (config.run_dir is None) == (config.weights is None):
-        raise ValueError("give either the folder of a run or --weights FILE.")
-    for name in ("games", "num_envs"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0; got {getattr(config, name)}.")
+    check(config)
     run = training.read_config(config.run_dir) if config.run_dir else {}
-    env, protocol = config.env or run.get("env", "Riverraid-v5"), config.protocol or run.get("protocol", "origin")
-    size = {"height": run.get("image_size"), "width": run.get("image_size"), "stack": run.get("frame_stack")}
-    output = config.output or (
-        config.run_dir / "evaluation.json" if run else config.weights.with_suffix(".evaluation.json")
-    )
-    if not os.access(output.parent, os.W_OK):
-        raise ValueError(f"{output.parent} is not a folder that can be written to; choose another --output.")
+    output = output_of(config)
 
-    def make_pool(num_envs, **options):
-        return environments.make(env, protocol, num_envs, config.seed, training=False, **size, **options)
+    def make_pool(num_envs: int, **options) -> environments.Pool:
+        return environments.make(
+            config.env or run.get("env", "Riverraid-v5"),
+            config.protocol or run.get("protocol", "origin"),
+            num_envs,
+            config.seed,
+            training=False,
+            height=run.get("image_size"),
+            width=run.get("image_size"),
+            stack=run.get("frame_stack"),
+            **options,
+        )
 
     pool = make_pool(min(config.num_envs, config.games))
-    frozen, step = frozen_run(config, run, pool) if run else frozen_weights(config, pool)
     policy = a3c.policy(ActorCriticLSTM(pool.num_actions))
-    with_normalizer = pool.protocol.normalization != "none" and frozen["normalizer"] is not None
-    normalizer = frozen["normalizer"] if with_normalizer else None
-    with metrics.counter("games", config.games) as count:
-        scores = play(
-            policy,
-            frozen["params"],
-            pool,
-            config.games,
-            jax.random.key(config.seed),
-            config.greedy,
-            shared_normalizer(normalizer, pool.num_envs),
-            count,
-        )
+    frozen = from_weights(config.weights, pool) if config.weights else from_run(config, run, pool)
+    if pool.protocol.normalization == "none":
+        frozen = frozen._replace(normalizer=None)
+    key = jax.random.key(config.seed)
+    with metrics.Progress(config.games, unit="games") as progress:
+        normalizer = shared_normalizer(frozen.normalizer, pool.num_envs)
+        scores = play(policy, frozen.params, pool, config.games, key, config.greedy, normalizer, progress.show)
     pool.close()
-    print(scores)
-    result = scores.summary() | {
-        "env": env, "protocol": dataclasses.asdict(pool.protocol), "checkpoint": step, "greedy": config.greedy,
-        "seed": config.seed, "source": str(config.run_dir or config.weights),
-        "params_digest": metrics.params_digest(frozen["params"]),
-        "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "envpool", "ale-py")},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "scores": scores.scores, "lengths": scores.lengths,
-    }  # fmt: skip
-    training.write_json(output, result)
-    print(f"scores are in {output}")
+    training.write_json(output, result_of(config, pool, frozen, scores))
+    print(f"{scores}\nthe scores are in {output}")
     if config.video:
-        film = output.with_suffix(".mp4")
-        pool = make_pool(1, render=True)
-        score = video.record(
-            policy,
-            frozen["params"],
-            pool,
-            film,
-            jax.random.key(config.seed),
-            config.greedy,
-            shared_normalizer(normalizer, 1),
-        )
-        pool.close()
+        film, pool = output.with_suffix(".mp4"), make_pool(1, render=True)
+        normalizer = shared_normalizer(frozen.normalizer, 1)
+        score = video.record(policy, frozen.params, pool, film, key, config.greedy, normalizer)
         print(f"a game of {score:,.0f} points is in {film}")
+
+
+def check(config: Config):
+    """Raise ValueError, in one sentence, for options that cannot work."""
+    if (config.run_dir is None) == (config.weights is None):
+        raise ValueError("give either the folder of a run or --weights FILE, and not both.")
+    if config.weights is not None and config.checkpoint is not None:
+        raise ValueError("--checkpoint is a step of a run; a file of --weights has none.")
+    for name in ("games", "num_envs"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(config, name)}.")
+
+
+def output_of(config: Config) -> Path:
+    """Where the scores go. Raises ValueError when nothing can be written there."""
+    default = config.run_dir / "evaluation.json" if config.run_dir else config.weights.with_suffix(".evaluation.json")
+    output = config.output or default
+    if output.is_dir():
+        raise ValueError(f"--output {output} is a folder; give the name of a file.")
+    if not os.access(output.parent, os.W_OK):
+        raise ValueError(f"{output.parent} is not a folder that can be written to; choose another --output.")
+    return output
+
+
+def shapes(pool) -> dict:
+    """The shapes of the parameters that play in a pool."""
+    network = ActorCriticLSTM(pool.num_actions)
+    observation = np.zeros((1, 1, *pool.observation_shape), np.float32)
+    init = (observation, network.initial_memory(1), np.zeros((1, 1), bool))
+    return jax.eval_shape(network.init, jax.random.key(0), *init)
+
+
+def from_run(config: Config, run: dict, pool) -> Frozen:
+    """The policy in a run's checkpoint."""
+    checkpoints = Checkpoints.open(config.run_dir / "checkpoints")
+    step = checkpoints.latest() if config.checkpoint is None else config.checkpoint
+    try:
+        num_envs, protocol = run["num_envs"] // run["device_count"], environments.PROTOCOLS[run["protocol"]]
+    except KeyError as error:
+        raise ValueError(f"{config.run_dir / training.CONFIG} is damaged: {error} is missing or unknown.") from None
+    like = {"params": shapes(pool), "normalizer": rollout.init_normalization(protocol, num_envs)}
+    frozen = checkpoints.restore_policy(like, step)
+    checkpoints.close()
+    return Frozen(frozen["params"], frozen["normalizer"], step)
+
+
+def from_weights(path: Path, pool) -> Frozen:
+    """The policy in a file of PyTorch's weights."""
+    params = interop.load_weights(path)
+    for names, wanted in jax.tree_util.tree_leaves_with_path(shapes(pool)):
+        name = "/".join(key.key for key in names)
+        found = params["params"][names[1].key][names[2].key]
+        if found.shape == wanted.shape:
+            continue
+        what = (
+            f"an agent with {found.shape[-1]} actions; {pool.env_id} has {pool.num_actions}"
+            if "actor" in name
+            else f"{name} of shape {found.shape}; protocol {pool.protocol.name} needs {wanted.shape}"
+        )
+        raise ValueError(f"{path} holds {what}.")
+    return Frozen(params, None, None)
+
+
+def result_of(config: Config, pool, frozen: Frozen, scores: Scores) -> dict:
+    """The scores, and all that they depend on."""
+    summary = {name: None if value != value else value for name, value in scores.summary().items()}  # JSON has no NaN
+    return summary | {
+        "env": pool.env_id,
+        "protocol": dataclasses.asdict(pool.protocol),
+        "source": str(config.run_dir or config.weights),
+        "checkpoint": frozen.step,
+        "params_digest": metrics.params_digest(frozen.params),
+        "greedy": config.greedy,
+        "seed": config.seed,
+        "num_envs": pool.num_envs,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
+        "scores": scores.scores,
+        "lengths": scores.lengths,
+    }
 
 
 if __name__ == "__main__":

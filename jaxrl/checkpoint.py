@@ -2,11 +2,14 @@
 
 A checkpoint is a folder named after its agent step, with two items: `policy`, what acts (small), and
 `training`, everything else that a run needs to go on. Orbax writes to a temporary name and renames, so a killed
-process leaves whole checkpoints only. Each item holds its own digest, since the disk's formats let some damage
-pass.
+process leaves whole checkpoints only. Damage on the disk is found before Orbax reads, which lets some pass: the
+digest of every file is in SHA256SUMS beside them, for `sha256sum -c` too.
 """
 
+import hashlib
 import logging
+import os
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -15,10 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxrl.metrics import params_digest
-
 ITEMS = ("policy", "training")
-DIGEST = "digest"
+SUMS = "SHA256SUMS"
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what it reports as an error is raised too
 
 
@@ -37,7 +38,12 @@ class Checkpoints:
     def __init__(self, directory, keep: int = 3):
         self.directory = Path(directory).absolute()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False, create=False)
-        self._manager = ocp.CheckpointManager(self.directory, item_names=ITEMS, options=options)
+        try:
+            self._manager = ocp.CheckpointManager(self.directory, item_names=ITEMS, options=options)
+        except Exception as error:  # one checkpoint's metadata that cannot be parsed keeps Orbax from all
+            for step in sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdigit()):
+                self._refuse_if_damaged(step)
+            raise CheckpointError(f"{self.directory} cannot be read ({_first_line(error)}).") from None
 
     @classmethod
     def create(cls, directory, keep: int = 3):
@@ -70,14 +76,18 @@ class Checkpoints:
 
     def save(self, step: int, policy, training):
         """Write both items and return when they are on disk; the oldest checkpoints above `keep` go."""
-        items = {"policy": policy, "training": training}
-        args = {name: ocp.args.StandardSave(_to_disk(tree)) for name, tree in items.items()}
+        items = {"policy": _to_disk(policy), "training": _to_disk(training)}
+        args = ocp.args.Composite(**{name: ocp.args.StandardSave(leaves) for name, leaves in items.items()})
         try:
-            self._manager.save(step, args=ocp.args.Composite(**args), force=True)
+            for name in ocp.utils.tmp_checkpoints(self.directory):  # of a process that was killed
+                shutil.rmtree(self.directory / name)
+            self._manager.save(step, args=args, force=True)
             self._manager.wait_until_finished()
+            _write_sums(self.directory / str(step))
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"checkpoint {step} could not be written to {self.directory} ({_first_line(error)})."
+                f"checkpoint {step} could not be written to {self.directory}, where {_free_megabytes(self.directory)} "
+                f"are free ({_first_line(error)})."
             ) from None
 
     def restore_policy(self, like, step: int | None = None):
@@ -100,11 +110,13 @@ class Checkpoints:
 
     def _restore(self, step, likes: dict) -> dict:
         step = self._existing(step)
+        self._refuse_if_damaged(step)
+        args = ocp.args.Composite(**{name: ocp.args.StandardRestore() for name in likes})
         try:
-            found = self._read(step, likes)
-        except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
+            found = self._manager.restore(step, args=args)
+        except Exception as error:  # Orbax and TensorStore raise many kinds
             raise CheckpointError(
-                f"checkpoint {step} in {self.directory} is damaged ({_first_line(error)}); {self._advice(step, likes)}."
+                f"checkpoint {step} in {self.directory} cannot be read ({_first_line(error)})."
             ) from None
         return {name: _fit(name, found[name], like) for name, like in likes.items()}
 
@@ -116,35 +128,43 @@ class Checkpoints:
             raise CheckpointError(f"{self.directory} has no checkpoint {step}; it has {', '.join(map(str, steps))}.")
         return steps[-1] if step is None else step
 
-    def _read(self, step: int, names) -> dict:
-        """The flat dicts on disk. Raises whatever Orbax does, and ValueError where a digest does not match."""
-        args = ocp.args.Composite(**{name: ocp.args.StandardRestore() for name in names})
-        found = self._manager.restore(step, args=args)
-        items = {name: dict(found[name]) for name in names}
-        for name, leaves in items.items():
-            digest = leaves.pop(DIGEST, None)  # None: written before there were digests
-            if digest is not None and digest.tobytes() != _digest(leaves).tobytes():
-                raise ValueError(f"the digest of its {name} does not match")
-        return items
+    def _refuse_if_damaged(self, step: int):
+        damaged = _damaged_file(self.directory / str(step))
+        if damaged is None:
+            return
+        older = sorted((int(p.name) for p in self.directory.iterdir() if p.name.isdigit()), reverse=True)
+        whole = (other for other in older if other < step and _damaged_file(self.directory / str(other)) is None)
+        newest = next(whole, None)
+        advice = "no older one is whole" if newest is None else f"{newest} is whole, the newest once {step} is removed"
+        raise CheckpointError(
+            f"checkpoint {step} in {self.directory} is damaged ({damaged} is missing or changed); {advice}."
+        )
 
-    def _advice(self, step: int, names) -> str:
-        for older in reversed([s for s in self.steps() if s < step]):
-            try:
-                self._read(older, names)
-                return f"{older} is whole, and is the newest once the folder {step} is removed"
-            except Exception:  # noqa: S112 damaged too; look at the one before
-                continue
-        return "no older one is whole"
+
+def _sums(folder: Path) -> str:
+    """The text of SHA256SUMS for the files of a folder as they are."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(SUMS))
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files)
+
+
+def _write_sums(folder: Path):
+    temporary = folder / f"{SUMS}.tmp"
+    temporary.write_text(_sums(folder))
+    os.replace(temporary, folder / SUMS)
+
+
+def _damaged_file(folder: Path) -> str | None:
+    """A file that is not as it was written, or None: also where the process was killed before it wrote the sums."""
+    if not (folder / SUMS).exists():
+        return None
+    written = (folder / SUMS).read_text(errors="replace").splitlines()
+    different = set(written).symmetric_difference(_sums(folder).splitlines())
+    return min((line.partition("  ")[2] or SUMS for line in different), default=None)
 
 
 def _to_disk(tree) -> dict:
     """Leaves as arrays in a flat dict by path: what a checkpoint holds does not depend on our classes."""
-    leaves = {path: np.asarray(_unkey(leaf)) for path, leaf in _flat(tree).items()}
-    return leaves | {DIGEST: _digest(leaves)}
-
-
-def _digest(leaves: dict) -> np.ndarray:
-    return np.frombuffer(params_digest(leaves).encode(), np.uint8)
+    return {path: np.asarray(_unkey(leaf)) for path, leaf in _flat(tree).items()}
 
 
 def _flat(tree) -> dict:
@@ -184,6 +204,10 @@ def _misfit(path: str, found: np.ndarray, shape: tuple, dtype) -> str:
     if "actor" in path and found.shape[:-1] == shape[:-1] and found.shape != shape:
         return f"the checkpoint is of an agent with {found.shape[-1]} actions, and the environment has {shape[-1]}."
     return f"the checkpoint does not fit this run: {path} is {found.dtype} {found.shape}, expected {dtype} {shape}."
+
+
+def _free_megabytes(directory: Path) -> str:
+    return f"{shutil.disk_usage(directory).free // 2**20:,} MiB" if directory.is_dir() else "0 MiB"
 
 
 def _first_line(error: Exception) -> str:

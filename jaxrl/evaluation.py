@@ -4,11 +4,12 @@ A score is the raw return of a whole game. Games played at once would favour sho
 were taken; so every environment has a fixed quota of games, all of which count.
 """
 
+import contextlib
 import queue
 import statistics
 import threading
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ class Scores(NamedTuple):
     lengths: list[int]
 
     def summary(self) -> dict:
-        """Games, mean, median, standard error of the mean, extremes, and mean length."""
+        """Games, mean, median, standard error of the mean (NaN for one game), extremes, and mean length."""
         n = len(self.scores)
         return {
             "games": n,
@@ -41,10 +42,11 @@ class Scores(NamedTuple):
 
     def __str__(self):
         s = self.summary()
-        return f"mean {s['mean']:,.0f} ± {s['standard_error']:,.0f}, median {s['median']:,.0f} of {s['games']} games"
+        error = f" ± {s['standard_error']:,.1f} (standard error)" if s["games"] > 1 else ""
+        return f"mean {s['mean']:,.1f}{error}, median {s['median']:,.0f}, games {s['games']}"
 
 
-def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normalizer=None, on_game=None) -> Scores:
+def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normalizer=None, on_chunk=None) -> Scores:
     """Play `num_games` whole games in a fresh pool.
 
     Args:
@@ -55,10 +57,14 @@ def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normal
       key: the key of the sampled actions.
       greedy: take the most likely action.
       normalizer: the observation normaliser's state to start from, or None for a new one (where one is used).
-      on_game: called with the number of games that ended, after each chunk of steps.
+      on_chunk: called with the number of games that have ended, after each chunk of steps.
 
     Returns: the games' Scores, environment by environment.
+
+    Raises: ValueError for less than one game.
     """
+    if num_games < 1:
+        raise ValueError(f"an evaluation plays at least 1 game; got {num_games}.")
     num_envs = pool.num_envs
     quota = [num_games // num_envs + (i < num_games % num_envs) for i in range(num_envs)]
     if normalizer is None:
@@ -78,8 +84,8 @@ def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normal
         for t, i in zip(*np.nonzero(over), strict=True):
             if len(games[i]) < quota[i]:
                 games[i].append((float(score[t, i]), int(length[t, i])))
-        if on_game:
-            on_game(sum(map(len, games)))
+        if on_chunk:
+            on_chunk(sum(map(len, games)))
     played = [game for env in games for game in env]
     return Scores(*map(list, zip(*played, strict=True)))
 
@@ -94,50 +100,65 @@ class BackgroundEvaluator:
     def __init__(self, policy: Policy, make_pool, num_games: int, seed: int):
         """`make_pool(seed)` makes a pool for evaluation."""
         self._policy, self._make_pool, self._num_games, self._seed = policy, make_pool, num_games, seed
-        self._jobs: queue.Queue = queue.Queue()
+        self._waiting: queue.Queue = queue.Queue()
         self._done: queue.Queue = queue.Queue()
-        self._stopped = threading.Event()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="evaluation", daemon=True)
         self._thread.start()
 
     def submit(self, step: int, params, normalizer):
         """Ask for an evaluation of these parameters, which must not be donated or changed."""
-        self._jobs.put((step, params, normalizer))
+        self._forget_waiting()
+        self._waiting.put((step, params, normalizer))
 
     def results(self) -> list[tuple[int, Scores]]:
         """The evaluations that ended since the last call. Raises what an evaluation raised."""
-        found: list[Any] = []
+        found = []
         while not self._done.empty():
-            found.append(self._done.get())
-        for _, result in found:
+            step, result = self._done.get()
             if isinstance(result, Exception):
                 raise result
+            found.append((step, result))
         return found
 
     def close(self, wait: bool):
-        """End the thread, after all that was submitted when `wait`; a game under way is not waited for otherwise."""
+        """End the thread: after what was submitted when `wait`, else within a chunk of steps."""
         if not wait:
-            self._stopped.set()
-        self._jobs.put(None)
-        if wait:
-            self._thread.join()
+            self._stop.set()
+            self._forget_waiting()
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _forget_waiting(self):
+        with contextlib.suppress(queue.Empty):
+            self._waiting.get_nowait()
 
     def _work(self):
-        while (job := self._jobs.get()) is not None and not self._stopped.is_set():
-            step, params, normalizer = job
+        while (job := self._waiting.get()) is not None:
             try:
-                self._done.put((step, self._evaluate(step, params, normalizer)))
+                self._done.put((job[0], self._evaluate(*job)))
+            except _Stopped:
+                return
             except Exception as error:  # handed to the thread that asks for results
-                self._done.put((step, error))
+                self._done.put((job[0], error))
 
     def _evaluate(self, step: int, params, normalizer) -> Scores:
         seed = int(np.random.SeedSequence([self._seed, step, 1]).generate_state(1)[0] % 2**30)
+        key = jax.random.key(seed)
         pool = self._make_pool(seed)
         try:
             normalizer = shared_normalizer(normalizer, pool.num_envs)
-            return play(self._policy, params, pool, self._num_games, jax.random.key(seed), normalizer=normalizer)
+            return play(self._policy, params, pool, self._num_games, key, False, normalizer, self._check_stop)
         finally:
             pool.close()
+
+    def _check_stop(self, _):
+        if self._stop.is_set():
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """The evaluator was closed while a game was under way."""
 
 
 def shared_normalizer(normalizer, num_envs: int):

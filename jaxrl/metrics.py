@@ -3,23 +3,33 @@
 The one adapter of TensorBoard (tensorboardX) and of the terminal (rich).
 """
 
-import contextlib
 import csv
 import hashlib
+import math
 import os
-import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 from tensorboardX import SummaryWriter
 
 METRICS, EVALUATION = "metrics.csv", "evaluation.csv"
 PLAIN_EVERY = 30.0
+SHOWN = {  # column of metrics.csv: its name and format on the terminal
+    "steps_per_second": ("steps/s", ",.0f"),
+    "score_mean_100": ("score", ",.0f"),
+    "loss": ("loss", ".2f"),
+    "entropy": ("entropy", ".2f"),
+    "gradient_norm": ("gradient", ".1f"),
+    "explained_variance": ("explained variance", ".2f"),
+}
 
 
 def params_digest(params) -> str:
@@ -34,12 +44,31 @@ def params_digest(params) -> str:
 
 def read(path) -> dict[str, list]:
     """A CSV file's columns by name; numbers are floats, everything else stays text. Empty when it is missing."""
-    path = Path(path)
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(_whole_lines(Path(path))))
     return {name: [_number(row[name]) for row in rows] for name in rows[0]} if rows else {}
+
+
+def cut(path: Path, last_step: int):
+    """Drop the rows of a table after `last_step`, and a last one that was not written to its end; atomically."""
+    if not path.exists():
+        return
+    header, *rows = _whole_lines(path) or [""]
+    kept = [row for row in rows if float(row.split(",", 1)[0]) <= last_step]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join([header, *kept]))
+    os.replace(temporary, path)
+
+
+def _header(path: Path) -> list[str] | None:
+    if not path.exists():
+        return None
+    with path.open(newline="") as file:
+        return next(csv.reader(file), None)
+
+
+def _whole_lines(path: Path) -> list[str]:
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith("\n")]
 
 
 def _number(text: str):
@@ -60,14 +89,18 @@ class RunLog:
         if resume_step is not None:
             for name in (METRICS, EVALUATION):
                 cut(self.run_dir / name, resume_step)
-        self._events = SummaryWriter(str(self.run_dir), purge_step=resume_step)
+        purge_step = None if resume_step is None else resume_step + 1  # TensorBoard hides that step and later ones
+        self._events = SummaryWriter(str(self.run_dir), purge_step=purge_step)
 
     def write(self, row: dict):
-        """Add a row to metrics.csv."""
+        """Add a row to metrics.csv; its first column is `agent_steps`.
+
+        Raises: ValueError when the table has other columns.
+        """
         self._write(METRICS, row, "train")
 
     def write_evaluation(self, row: dict):
-        """Add a row to evaluation.csv."""
+        """Add a row to evaluation.csv; as `write`."""
         self._write(EVALUATION, row, "evaluation")
 
     def close(self):
@@ -76,95 +109,65 @@ class RunLog:
 
     def _write(self, name: str, row: dict, group: str):
         path = self.run_dir / name
-        new = not path.exists()
+        header = _header(path)
+        if header not in (None, list(row)):
+            raise ValueError(f"{path} has the columns {', '.join(header)}; a row with {', '.join(row)} does not fit.")
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row.keys())
-            if new:
+            writer = csv.DictWriter(file, row, lineterminator="\n")
+            if header is None:
                 writer.writeheader()
             writer.writerow(row)
         for key, value in row.items():
-            if key != "agent_steps" and isinstance(value, (int, float)) and np.isfinite(value):
+            if key != "agent_steps" and isinstance(value, int | float) and math.isfinite(value):
                 self._events.add_scalar(f"{group}/{key}", value, row["agent_steps"])
         self._events.flush()
 
 
-def cut(path: Path, last_step: int):
-    """Drop the rows of a table after `last_step`, atomically."""
-    if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
-    kept = lines[:1] + [line for line in lines[1:] if float(line.split(",", 1)[0]) <= last_step]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, path)
-
-
 class Progress:
-    """The terminal while a run goes on: a bar with its rate and ETA, and the newest row below it.
+    """The terminal while something long goes on: a bar with its ETA, and what is newest below it.
 
-    Where the output is no terminal, a plain line every 30 seconds.
+    Where the output is no terminal, a plain line at most every 30 seconds.
     """
 
-    def __init__(self, total_steps: int, start: int):
-        self.total, self.start = total_steps, start
-        self._console = Console()
-        self._live = self._console.is_terminal
-        self._bar = Bar(
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
-            BarColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[row]}"),
-            console=self._console,
-            disable=not self._live,
-            speed_estimate_period=300,
-        )
-        self._task = self._bar.add_task("", total=total_steps, completed=start, rate="", row="compiling ...")
+    def __init__(self, total: int, start: int = 0, unit: str = "steps"):
+        self.total, self.start, self._unit = total, start, unit
+        self._console = Console(highlight=False, markup=False)
+        self._bar = Bar(BarColumn(), TextColumn("{task.percentage:.0f}%"), TextColumn("{task.description}"))
+        self._task = self._bar.add_task("compiling ...", total=total, completed=start)
+        self._text = Text()
+        self._live = Live(get_renderable=lambda: Group(self._bar, self._text), console=self._console)
         self._began, self._spoke = time.monotonic(), -PLAIN_EVERY
 
     def __enter__(self):
-        self._bar.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, *exception):
-        self._bar.stop()
+        self._live.stop()
 
     def update(self, row: dict):
-        """Show the newest row of metrics.csv."""
-        rate, text = f"{row['steps_per_second']:,.0f}/s", line(row)
-        self._bar.update(self._task, completed=row["agent_steps"], rate=rate, row=text)
+        """Show a row of metrics.csv."""
+        self.show(row["agent_steps"], line(row))
+
+    def show(self, done: int, text: str = ""):
+        """Show how much is done, and a text."""
         now = time.monotonic()
-        if not self._live and now - self._spoke >= PLAIN_EVERY:
+        seconds = (self.total - done) * (now - self._began) / max(done - self.start, 1)
+        eta = timedelta(seconds=round(seconds)) if done > self.start else "-"
+        head = f"{done:,}/{self.total:,} {self._unit}, ETA {eta}"
+        self._bar.update(self._task, completed=done, description=head)
+        self._text = Text(text)
+        if not self._console.is_terminal and now - self._spoke >= PLAIN_EVERY:
             self._spoke = now
-            done = row["agent_steps"] - self.start
-            eta = (self.total - row["agent_steps"]) * (now - self._began) / max(done, 1)
-            print(f"{row['agent_steps']:,}/{self.total:,} steps {rate} ETA {eta / 60:.0f} min {text}", flush=True)
+            print(f"{head}  {text}".rstrip(), flush=True)
 
     def note(self, text: str):
         """Print a line above the bar."""
-        if self._live:
-            self._console.print(text)
-        else:
-            print(text, file=sys.stdout, flush=True)
-
-
-@contextlib.contextmanager
-def counter(what: str, total: int):
-    """A bar with an ETA for `total` things; yields the function that takes how many are done."""
-    with Bar(
-        TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {what}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        self._console.print(text, soft_wrap=True)
 
 
 def line(row: dict) -> str:
-    """A row of metrics.csv in one line."""
-    return (
-        f"score {row['score_mean_100']:,.0f} loss {row['loss']:.2f} entropy {row['entropy']:.2f} "
-        f"gradient {row['gradient_norm']:.1f} explained {row['explained_variance']:.2f}"
-    )
+    """A row of metrics.csv in one line, as far as `SHOWN` knows its columns; a dash where there is no number."""
+    known = [(*SHOWN[name], row[name]) for name in SHOWN if name in row]
+    return "  ".join(f"{name} {format(value, spec) if math.isfinite(value) else '-'}" for name, spec, value in known)

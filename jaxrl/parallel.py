@@ -6,7 +6,9 @@ is, without `pmap`; a step for many devices averages its gradients over the axis
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 DEVICES = "devices"
 
@@ -52,6 +54,12 @@ def map_devices(function, device_count: int, donate_argnums=()):
         return jax.jit(lambda *args: add_axis(function(*remove_axis(args))), donate_argnums=donate_argnums)
     devices = jax.local_devices()[:device_count]
     return jax.pmap(function, axis_name=DEVICES, devices=devices, donate_argnums=donate_argnums)
+
+
+def spread(tree, device_count: int):
+    """Put the slices of every leaf [device_count, ...] on the devices that `map_devices` runs on."""
+    mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DEVICES)))
 
 
 def axis_names(device_count: int) -> tuple[str, ...]:

@@ -26,32 +26,44 @@ def curve(run_dir, title: str = "", references=()) -> Path | None:
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
     scores, diagnostics = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    millions = [step / 1e6 for step in metrics["agent_steps"]]
-    scores.plot(millions, metrics["score_mean_100"], color="C0", label="training, mean of the last 100 games")
-    if evaluation:
-        scores.errorbar(
-            [step / 1e6 for step in evaluation["agent_steps"]],
-            evaluation["mean"],
-            yerr=evaluation["standard_error"],
-            fmt="o",
-            markersize=4,
-            capsize=2,
-            color="C1",
-            label="frozen checkpoint, mean and standard error",
-        )
-    for name, steps, values in references:
-        scores.plot([step / 1e6 for step in steps], values, linestyle="--", linewidth=1, label=name)
-    scores.set(ylabel="score (raw return of a whole game)", title=title, ylim=(0, None))
-    scores.legend(loc="upper left", frameon=False)
-    diagnostics.plot(millions, metrics["entropy"], color="C2", label="entropy (nats)")
-    diagnostics.plot(millions, metrics["explained_variance"], color="C3", label="explained variance of values")
-    diagnostics.set(xlabel="agent steps (millions)", ylim=(-0.1, None))
-    diagnostics.legend(loc="upper right", frameon=False, ncols=2)
+    draw_scores(scores, metrics, evaluation, references)
+    scores.set_title(title, loc="left")
+    draw_diagnostics(diagnostics, metrics)
     for axes in (scores, diagnostics):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    path = run_dir / "curve.png"
-    temporary = run_dir / "curve.tmp.png"
+    path, temporary = run_dir / "curve.png", run_dir / ".curve.tmp.png"
     figure.savefig(temporary, dpi=120)
     os.replace(temporary, path)
     return path
+
+
+def draw_scores(axes, metrics: dict, evaluation: dict, references):
+    """Training scores, evaluations with their standard errors, and other curves."""
+    axes.plot(millions(metrics["agent_steps"]), metrics["score_mean_100"], label="training, mean of the last 100 games")
+    if evaluation:
+        axes.errorbar(
+            millions(evaluation["agent_steps"]), evaluation["mean"], yerr=evaluation["standard_error"],
+            fmt="o", markersize=4, capsize=2, label="frozen checkpoint, mean and standard error",
+        )  # fmt: skip
+    for name, steps, values in references:
+        axes.plot(millions(steps), values, linestyle="--", linewidth=1, label=name)
+    axes.set(ylabel="score (raw return of a whole game)")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(loc="upper left", frameon=False)
+
+
+def draw_diagnostics(axes, metrics: dict):
+    """Entropy, and explained variance, of which 0 is as good as a constant and 1 is perfect."""
+    steps = millions(metrics["agent_steps"])
+    axes.plot(steps, metrics["entropy"], color="C2", label="entropy of π (nats)")
+    axes.plot(steps, metrics["explained_variance"], color="C3", label="explained variance of v")
+    top = max(1.0, *(value for value in metrics["entropy"] if value == value))
+    axes.set(xlabel="agent steps (millions)", ylim=(-0.25, 1.35 * top))  # the first values explain far less than 0
+    axes.legend(loc="upper right", frameon=False, ncols=2)
+
+
+def millions(steps) -> list[float]:
+    """Agent steps in millions."""
+    return [step / 1e6 for step in steps]

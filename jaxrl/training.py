@@ -30,21 +30,23 @@ CONFIG = "config.json"
 
 
 class Agent(NamedTuple):
-    """An algorithm as the run loop sees it. Every state has a leading device axis.
+    """An algorithm as the run loop sees it: a state is a pair (learner, actor), with a leading device axis.
 
     Attributes:
       policy: how it acts.
       init: `(key, pools) -> state`, from nothing.
       attach: `(state, pools) -> state`, the same agent in fresh pools.
-      compile: `(pools) -> step`, with `step(state) -> (state, report)`; a report is a dict of scalars, and of
-        `valid`, `game_over`, `score` and `length`, each [..., T, N] (`rollout.Transition`).
+      collector: `(pools) -> collect`, with `collect((learner, actor)) -> (actor, experience, seen)`, compiled anew
+        for each set of pools; `seen` is a dict of `PER_STEP`, each [..., T, N] (`rollout.Transition`).
+      learn: `(learner, experience) -> (learner, report)`, compiled once; a report is a dict of scalars.
       frozen: `(state) -> {"params": ..., "normalizer": ...}`, what acts, of one device.
     """
 
     policy: Policy
     init: Callable
     attach: Callable
-    compile: Callable
+    collector: Callable
+    learn: Callable
     frozen: Callable
 
 
@@ -117,11 +119,12 @@ def updates(agent: Agent, state, make_pools, schedule: Schedule, start: int):
     while agent_steps < schedule.total_steps:
         pools = make_pools(agent_steps)
         state = agent.attach(state, pools)
-        step = agent.compile(pools)
+        collect = agent.collector(pools)
         boundary = min(next_multiple(agent_steps, schedule.checkpoint_every), schedule.total_steps)
         while agent_steps < boundary:
-            state, report = step(state)
-            report = jax.device_get(report)
+            actor, experience, seen = collect(state)
+            learner, report = agent.learn(state[0], experience)
+            state, report = (learner, actor), jax.device_get(report | seen)
             agent_steps += int(report["valid"].sum())
             check_finite(report, agent_steps)
             yield Updated(agent_steps, state, report, agent_steps >= boundary)

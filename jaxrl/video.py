@@ -10,8 +10,9 @@ import numpy as np
 from jaxrl import rollout
 from jaxrl.algorithms import Policy
 
-FRAMES_PER_SECOND = 15  # one picture an agent step of 4 frames at 60 Hz: real time
+FRAMES_PER_SECOND = 60  # of the emulator; the film shows one frame an agent step, in real time
 SCALE = 2
+os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")  # else it forks, which can hang beside JAX's threads
 
 
 def record(policy: Policy, params, pool, path, key, greedy=False, normalizer=None, max_steps: int = 5000) -> float:
@@ -20,27 +21,40 @@ def record(policy: Policy, params, pool, path, key, greedy=False, normalizer=Non
     The film is streamed to a temporary name and renamed when it is whole. Returns the game's score so far after
     `max_steps` agent steps at the latest.
 
-    Raises: ValueError when the pool has more than one environment.
+    Raises: ValueError when the pool has more than one environment, or shows no frames; OSError when the file cannot
+      be written.
     """
     if pool.num_envs != 1:
         raise ValueError(f"a video shows one environment; the pool has {pool.num_envs}.")
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.tmp.mp4")
+    fps = FRAMES_PER_SECOND / (sum(pool.protocol.frame_skip) / 2)
+    score = 0.0
+    try:
+        with imageio.get_writer(temporary, fps=fps, codec="libx264", macro_block_size=2) as film:
+            for frame, reward in frames(policy, params, pool, key, greedy, normalizer, max_steps):
+                film.append_data(np.repeat(np.repeat(frame, SCALE, axis=0), SCALE, axis=1))
+                score += reward
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return score
+
+
+def frames(policy: Policy, params, pool, key, greedy: bool, normalizer, max_steps: int):
+    """The frames of one game with the raw reward that came with each, from the first frame to the last."""
+    act, see = jax.jit(policy.act, static_argnames="greedy"), jax.jit(rollout.see)
     if normalizer is None:
         normalizer = rollout.init_normalization(pool.protocol, 1)
-    act = jax.jit(policy.act, static_argnames="greedy")
-    see = jax.jit(rollout.see)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp.mp4")
-    state, memory, first, score = pool.reset(), policy.initial_memory(1), np.ones(1, bool), 0.0
+    state, memory, first = pool.reset(), policy.initial_memory(1), np.ones(1, bool)
     normalizer, observation = see(normalizer, state.observation)
-    with imageio.get_writer(temporary, fps=FRAMES_PER_SECOND, codec="libx264", macro_block_size=2) as film:
-        for _ in range(max_steps):
-            film.append_data(np.kron(pool.render(), np.ones((SCALE, SCALE, 1), np.uint8)))
-            key, subkey = jax.random.split(key)
-            a, memory = act(params, memory, observation, first, subkey, greedy=greedy)
-            state, step = pool.host_step(state, np.asarray(a))
-            normalizer, observation = see(normalizer, step.observation)
-            score, first = score + float(step.raw_reward[0]), np.zeros(1, bool)
-            if step.game_over[0]:
-                break
-    os.replace(temporary, path)
-    return score
+    yield pool.render(), 0.0
+    for _ in range(max_steps):
+        key, subkey = jax.random.split(key)
+        a, memory = act(params, memory, observation, first, subkey, greedy=greedy)
+        state, step = pool.host_step(state, np.asarray(a))
+        normalizer, observation = see(normalizer, step.observation)
+        first = np.zeros(1, bool)
+        yield pool.render(), float(step.raw_reward[0])
+        if step.game_over[0]:
+            return

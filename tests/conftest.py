@@ -1,6 +1,7 @@
 """The test run is strict: two CPU devices, no silent broadcasting of ranks, warnings are errors."""
 
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,6 +12,9 @@ import pytest  # noqa: E402
 import jaxrl  # noqa: E402, F401  sets its own flags before JAX starts
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Runs of the same configuration compile the same learner: once is enough.
+jax.config.update("jax_compilation_cache_dir", os.path.join(tempfile.gettempdir(), f"jaxrl-tests-{os.getuid()}"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture

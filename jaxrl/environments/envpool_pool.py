@@ -94,7 +94,7 @@ def family(env_id: str) -> str:
         raise ValueError(f"there is no environment {env_id!r}; did you mean {' or '.join(_nearest(env_id))}?")
     kind = _family(env_id)
     if kind not in FAMILIES:
-        raise ValueError(f"{env_id} is of the family {kind!r}; jaxrl plays {' and '.join(FAMILIES)}, with discrete actions")
+        raise ValueError(f"{env_id} is of the family {kind!r}; jaxrl plays discrete {' and '.join(FAMILIES)}")
     action_space = envpool.make_spec(env_id).gymnasium_action_space
     if isinstance(action_space, Box):
         raise ValueError(f"{env_id} has continuous actions, {action_space}; jaxrl plays only discrete ones")

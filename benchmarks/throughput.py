@@ -1,0 +1,181 @@
+"""Agent steps per second of each part of A3C, and of the whole, on this machine.
+
+    python benchmarks/throughput.py
+
+EnvPool alone, rollout (acting, no learning), learner alone (gradients derived and by autodiff of the plain
+reference), and training; everything is timed in turn, several times over, and the median counts. A second process
+repeats it without what `jaxrl.runtime` sets up, for comparison.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
+
+import a3c as experiment
+import jax
+import jax.numpy as jnp
+
+from jaxrl import cli, networks, training
+from jaxrl.algorithms import a3c
+from jaxrl.layers import reference
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measure agent steps per second; keep the machine quiet meanwhile."""
+
+    env: str = "Riverraid-v5"
+    """Atari game."""
+    num_envs: int = 32
+    """Environments, over all workers."""
+    num_workers: int = 2
+    """Workers."""
+    updates: int = 20
+    """Segments of t_max steps in one timing."""
+    repeats: int = 5
+    """Timings of each part, taken in turn; the median counts."""
+    plain: bool = True
+    """Measure again in a process without the flags and the allocator's settings of jaxrl.runtime."""
+    output: Path = ROOT / "build" / "throughput.json"
+    """File for the figures as JSON."""
+
+
+@contextlib.contextmanager
+def autodiff():
+    """Put the plain reference in the place of every derived layer and loss."""
+    ours = networks.layers, a3c.layers, a3c.actor_critic_loss
+    networks.layers = a3c.layers = reference
+    a3c.actor_critic_loss = reference.actor_critic_loss
+    try:
+        yield
+    finally:
+        networks.layers, a3c.layers, a3c.actor_critic_loss = ours
+
+
+class Parts:
+    """The compiled parts, each a function that runs one segment of t_max steps and returns what to wait for."""
+
+    def __init__(self, run: experiment.Config):
+        self.pool = experiment.make_pool(run, run.num_envs, 0)
+        self.agent = experiment.make_agent(run, self.pool.num_actions)
+        self.state = self.agent.init(jax.random.key(0), [self.pool])
+        self.collect = self.agent.collector([self.pool])
+        _, self.experience, _ = self.collect(self.state)
+        with autodiff():
+            self.plain_learn = experiment.make_agent(run, self.pool.num_actions).learn
+            self.plain_learner = jax.block_until_ready(
+                self.plain_learn(jax.tree.map(jnp.copy, self.state[0]), self.experience)
+            )[0]
+        self.learner = jax.tree.map(jnp.copy, self.state[0])
+        action = jnp.zeros(run.num_envs, jnp.int32)
+        self.pool_state = jax.tree.map(lambda leaf: leaf[0], self.state[1].pool)
+        self.step_only = jax.jit(
+            lambda state: jax.lax.scan(lambda s, _: (self.pool.step(s, action)[0], None), state, length=run.t_max)[0]
+        )
+
+    def envpool(self):
+        """EnvPool alone."""
+        self.pool_state = self.step_only(self.pool_state)
+        return self.pool_state
+
+    def rollout(self):
+        """Acting and stepping."""
+        actor, _, _ = self.collect(self.state)
+        self.state = self.state[0], actor
+        return actor
+
+    def learner_derived(self):
+        """Gradients and updates of one segment."""
+        self.learner, _ = self.agent.learn(self.learner, self.experience)
+        return self.learner
+
+    def learner_autodiff(self):
+        """The same by autodiff of the plain reference."""
+        self.plain_learner, _ = self.plain_learn(self.plain_learner, self.experience)
+        return self.plain_learner
+
+    def training(self):
+        """Both, as the run loop does them."""
+        actor, experience, _ = self.collect(self.state)
+        learner, report = self.agent.learn(self.state[0], experience)
+        self.state = learner, actor
+        return jax.device_get(report)
+
+
+PARTS = ("envpool", "rollout", "learner_derived", "learner_autodiff", "training")
+
+
+def measure(config: Config) -> dict:
+    """Agent steps per second of every part."""
+    run = experiment.Config(env=config.env, num_envs=config.num_envs, num_workers=config.num_workers)
+    parts = Parts(run)
+    steps = config.updates * run.t_max * run.num_envs
+    rates = {name: [] for name in PARTS}
+    for repeat in range(config.repeats + 1):
+        for name in PARTS:
+            start = time.perf_counter()
+            for _ in range(config.updates if repeat else 1):
+                done = getattr(parts, name)()
+            jax.block_until_ready(done)
+            if repeat:  # the first round compiles
+                rates[name].append(steps / (time.perf_counter() - start))
+    return {name: round(statistics.median(values), 1) for name, values in rates.items()}
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main(config: Config):
+    """Measure, print a table, and write the figures down."""
+    found = {"jaxrl": measure(config)}
+    if config.plain and os.environ.get("JAXRL_RUNTIME") != "off":
+        arguments = [f"--num-envs={config.num_envs}", f"--num-workers={config.num_workers}", f"--env={config.env}",
+                     f"--updates={config.updates}", f"--repeats={config.repeats}", "--no-plain"]  # fmt: skip
+        output = config.output.with_suffix(".plain.json")
+        subprocess.run(
+            [sys.executable, __file__, *arguments, f"--output={output}"],
+            env=os.environ | {"JAXRL_RUNTIME": "off"}, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        found["default flags"] = json.loads(output.read_text())["steps_per_second"]["jaxrl"]
+        output.unlink()
+    ours = found["jaxrl"]
+    print(f"{'agent steps/s':18}" + "".join(f"{name:>16}" for name in found))
+    for name in PARTS:
+        print(f"{name.replace('_', ', '):18}" + "".join(f"{column[name]:16,.0f}" for column in found.values()))
+    ratios = {
+        "training / envpool": ours["training"] / ours["envpool"],
+        "learner derived / autodiff": ours["learner_derived"] / ours["learner_autodiff"],
+    }
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f}")
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "envpool")}
+    training.write_json(
+        config.output,
+        {
+            "steps_per_second": found, "ratios": ratios, "config": dataclasses.asdict(config), "versions": versions,
+            "hardware": {"processor": processor(), "cores": os.cpu_count(), "backend": jax.default_backend()},
+        },
+    )  # fmt: skip
+    print(f"figures are in {config.output}")
+
+
+if __name__ == "__main__":
+    cli.run(main, Config)
