@@ -68,12 +68,12 @@ class Parts:
 
     def __init__(self, run: experiment.Config):
         self.pool = experiment.make_pool(run, run.num_envs, 0)
-        self.agent = experiment.make_agent(run, self.pool.num_actions)
+        self.agent = experiment.Agent(run, self.pool.num_actions)
         self.state = self.agent.init(jax.random.key(0), [self.pool])
         self.collect = self.agent.collector([self.pool])
         _, self.experience, _ = self.collect(self.state)
         with autodiff():
-            self.plain_learn = experiment.make_agent(run, self.pool.num_actions).learn
+            self.plain_learn = experiment.Agent(run, self.pool.num_actions).learn
             self.plain_learner = jax.block_until_ready(
                 self.plain_learn(jax.tree.map(jnp.copy, self.state[0]), self.experience)
             )[0]

@@ -138,79 +138,74 @@ def optimizer_of(config: Config) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
 
 
-def make_agent(config: Config, num_actions: int) -> training.Agent:
-    """A3C for the run loop: acting, compiled with the pools, and learning, compiled once."""
-    network, optimizer = ActorCriticLSTM(num_actions), optimizer_of(config)
-    policy = a3c.policy(network)
-    map_workers = parallel.map_workers(config.worker_map)
-    axis_names = parallel.axis_names(config.device_count)
-    num_envs = config.num_envs // config.device_count
-    protocol = environments.PROTOCOLS[config.protocol]
+class Agent:
+    """A3C for the run loop (`training.Agent`): a state is a pair (learner, actor) with a leading device axis."""
 
-    def split(tree, axis):
-        """[..., N, ...] -> [W, ..., N / W, ...], N at `axis`."""
+    def __init__(self, config: Config, num_actions: int):
+        self.config = config
+        self.network = ActorCriticLSTM(num_actions)
+        self.policy = a3c.policy(self.network)
+        self.optimizer = optimizer_of(config)
+        self.map_workers = parallel.map_workers(config.worker_map)
+        self.learn = parallel.map_devices(self._learn, config.device_count, donate_argnums=(0,))
 
-        def one(leaf):
-            shape = leaf.shape[:axis] + (config.num_workers, -1) + leaf.shape[axis + 1 :]
-            return jnp.moveaxis(leaf.reshape(shape), axis, 0)
-
-        return jax.tree.map(one, tree)
-
-    def act(copies, memory, observation, first, key):
-        keys = jax.random.split(key, config.num_workers)
-        workers = copies, *split((memory, observation, first), 0), keys
-        joined = map_workers(policy.act)(*workers)
-        return jax.tree.map(lambda leaf: leaf.reshape((num_envs,) + leaf.shape[2:]), joined)
-
-    def collect(state, pool_step):
-        learner, actor = state
-        memory = actor.memory
-        actor, seen = rollout.rollout(actor, lambda *args: act(learner.copies, *args), pool_step, config.t_max)
-        observation = jnp.concatenate([seen.observation, actor.observation[None]])
-        first = jnp.concatenate([seen.first, actor.first[None]])
-        over_time = split((observation, first, seen.a_t, seen.r_t, seen.terminated, seen.done, seen.valid), 1)
-        report = {name: getattr(seen, name) for name in training.PER_STEP}
-        return actor, a3c.Segment(split(memory, 0), *over_time), report
-
-    def learn(learner, segments):
-        return a3c.update(learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names)
-
-    learn = parallel.map_devices(learn, config.device_count, donate_argnums=(0,))
-
-    def collector(pools):
-        pool_step = parallel.on_this_device([pool.step for pool in pools])
-        return parallel.map_devices(lambda state: collect(state, pool_step), config.device_count)
-
-    def fresh_actor(pool, normalizer, key):
-        return rollout.init(pool.reset(), network.initial_memory(num_envs), normalizer, key)
-
-    def stack(trees):
-        return parallel.spread(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), config.device_count)
-
-    def init(key, pools):
+    def init(self, key, pools):
+        """The state from nothing."""
         key, subkey = jax.random.split(key)
-        normalizer = rollout.init_normalization(protocol, num_envs)
-        actors = [
-            fresh_actor(pool, normalizer, k) for pool, k in zip(pools, jax.random.split(key, len(pools)), strict=True)
-        ]
-        first = jax.tree.map(lambda leaf: leaf[None], (actors[0].observation, actors[0].first))
-        params = network.init(subkey, first[0], actors[0].memory, first[1])
-        learner = a3c.init(params, config.num_workers, optimizer)
-        return stack([learner] * len(pools)), stack(actors)
+        num_envs = pools[0].num_envs
+        normalizer = rollout.init_normalization(pools[0].protocol, num_envs)
+        keys = jax.random.split(key, len(pools))
+        actors = [self._actor(pool, normalizer, k) for pool, k in zip(pools, keys, strict=True)]
+        observation, first = actors[0].observation[None], actors[0].first[None]
+        params = self.network.init(subkey, observation, actors[0].memory, first)
+        learner = a3c.init(params, self.config.num_workers, self.optimizer)
+        return self._stack([learner] * len(pools)), self._stack(actors)
 
-    def attach(state, pools):
+    def attach(self, state, pools):
+        """The same agent at the start of fresh pools."""
         learner, actors = state
-        fresh = [
-            fresh_actor(pool, jax.tree.map(lambda leaf, i=i: leaf[i], actors.normalizer), actors.key[i])
-            for i, pool in enumerate(pools)
-        ]
-        return learner, stack(fresh)
+        normalizers = [jax.tree.map(lambda leaf, i=i: leaf[i], actors.normalizer) for i in range(len(pools))]
+        fresh = map(self._actor, pools, normalizers, actors.key)
+        return learner, self._stack(list(fresh))
 
-    def frozen(state):
+    def collector(self, pools):
+        """Acting and stepping in these pools, t_max steps at a time."""
+        pool_step = parallel.on_this_device([pool.step for pool in pools])
+        return parallel.map_devices(lambda state: self._collect(state, pool_step), len(pools))
+
+    def frozen(self, state):
+        """What acts, of one device."""
         learner, actors = jax.tree.map(lambda leaf: leaf[0], state)
         return {"params": learner.params, "normalizer": actors.normalizer}
 
-    return training.Agent(policy, init, attach, collector, learn, frozen)
+    def _actor(self, pool, normalizer, key):
+        return rollout.init(pool.reset(), self.network.initial_memory(pool.num_envs), normalizer, key)
+
+    def _stack(self, trees):
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        return parallel.spread(stacked, self.config.device_count)
+
+    def _collect(self, state, pool_step):
+        learner, actor = state
+        memory = actor.memory
+
+        def act(*args):
+            return a3c.act_by_workers(self.policy, learner.copies, *args, self.map_workers)
+
+        actor, seen = rollout.rollout(actor, act, pool_step, self.config.t_max)
+        experience = a3c.segments(memory, seen, actor.observation, actor.first, self.config.num_workers)
+        return actor, experience, {name: getattr(seen, name) for name in training.PER_STEP}
+
+    def _learn(self, learner, experience):
+        return a3c.update(
+            learner,
+            experience,
+            self.network,
+            self.optimizer,
+            self.config.hyperparameters,
+            self.map_workers,
+            parallel.axis_names(self.config.device_count),
+        )
 
 
 def make_pool(config: Config, num_envs: int, seed: int, **options) -> environments.Pool:
@@ -247,7 +242,7 @@ def main(config: Config):
     num_actions = probe.num_actions
     probe.close()
     run_dir = config.resume or new_run(config)
-    agent = make_agent(config, num_actions)
+    agent = Agent(config, num_actions)
 
     def make_pools(agent_steps):
         seeds = [training.pool_seed(config.seed, agent_steps, device) for device in range(config.device_count)]

@@ -30,7 +30,8 @@ class CheckpointError(ValueError):
 class Checkpoints:
     """The checkpoints of one run, of which the newest `keep` stay.
 
-    Leaves are arrays of any dtype, NumPy's or JAX's, and typed PRNG keys; they come back to the bit.
+    Leaves are arrays of any dtype, NumPy's or JAX's, and typed PRNG keys; they come back to the bit. Orbax wants at
+    least one leaf in an item, and one element in a leaf.
 
     Raises: CheckpointError from every method, with the folder in its sentence.
     """
@@ -38,12 +39,7 @@ class Checkpoints:
     def __init__(self, directory, keep: int = 3):
         self.directory = Path(directory).absolute()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False, create=False)
-        try:
-            self._manager = ocp.CheckpointManager(self.directory, item_names=ITEMS, options=options)
-        except Exception as error:  # one checkpoint's metadata that cannot be parsed keeps Orbax from all
-            for step in sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdigit()):
-                self._refuse_if_damaged(step)
-            raise CheckpointError(f"{self.directory} cannot be read ({_first_line(error)}).") from None
+        self._manager = ocp.CheckpointManager(self.directory, item_names=ITEMS, options=options)
 
     @classmethod
     def create(cls, directory, keep: int = 3):
@@ -79,8 +75,8 @@ class Checkpoints:
         items = {"policy": _to_disk(policy), "training": _to_disk(training)}
         args = ocp.args.Composite(**{name: ocp.args.StandardSave(leaves) for name, leaves in items.items()})
         try:
-            for name in ocp.utils.tmp_checkpoints(self.directory):  # of a process that was killed
-                shutil.rmtree(self.directory / name)
+            for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):  # of a process that was killed
+                shutil.rmtree(unfinished)
             self._manager.save(step, args=args, force=True)
             self._manager.wait_until_finished()
             _write_sums(self.directory / str(step))
@@ -132,9 +128,8 @@ class Checkpoints:
         damaged = _damaged_file(self.directory / str(step))
         if damaged is None:
             return
-        older = sorted((int(p.name) for p in self.directory.iterdir() if p.name.isdigit()), reverse=True)
-        whole = (other for other in older if other < step and _damaged_file(self.directory / str(other)) is None)
-        newest = next(whole, None)
+        older = [other for other in self.steps() if other < step]
+        newest = next((other for other in reversed(older) if _damaged_file(self.directory / str(other)) is None), None)
         advice = "no older one is whole" if newest is None else f"{newest} is whole, the newest once {step} is removed"
         raise CheckpointError(
             f"checkpoint {step} in {self.directory} is damaged ({damaged} is missing or changed); {advice}."
@@ -197,7 +192,9 @@ def _fit_leaf(path: str, found: np.ndarray, like):
     if isinstance(like, np.ndarray | np.generic) or np.isscalar(like):
         return found
     array = jnp.array(found)  # a copy: an array that shares NumPy's memory cannot be donated
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if _is_key(like) else array
+    if not _is_key(like):
+        return array
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(jnp.empty((), like.dtype)))
 
 
 def _misfit(path: str, found: np.ndarray, shape: tuple, dtype) -> str:

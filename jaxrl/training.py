@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -29,25 +29,28 @@ SCORE_WINDOW = 100
 CONFIG = "config.json"
 
 
-class Agent(NamedTuple):
-    """An algorithm as the run loop sees it: a state is a pair (learner, actor), with a leading device axis.
-
-    Attributes:
-      policy: how it acts.
-      init: `(key, pools) -> state`, from nothing.
-      attach: `(state, pools) -> state`, the same agent in fresh pools.
-      collector: `(pools) -> collect`, with `collect((learner, actor)) -> (actor, experience, seen)`, compiled anew
-        for each set of pools; `seen` is a dict of `PER_STEP`, each [..., T, N] (`rollout.Transition`).
-      learn: `(learner, experience) -> (learner, report)`, compiled once; a report is a dict of scalars.
-      frozen: `(state) -> {"params": ..., "normalizer": ...}`, what acts, of one device.
-    """
+class Agent(Protocol):
+    """An algorithm as the run loop sees it: a state is a pair (learner, actor), with a leading device axis."""
 
     policy: Policy
-    init: Callable
-    attach: Callable
-    collector: Callable
-    learn: Callable
-    frozen: Callable
+
+    def init(self, key, pools):
+        """The state from nothing, in pools that are not yet reset, one for each device."""
+
+    def attach(self, state, pools):
+        """The same agent at the start of fresh pools."""
+
+    def collector(self, pools) -> Callable:
+        """`collect((learner, actor)) -> (actor, experience, seen)`, compiled anew for each set of pools.
+
+        `seen` is a dict of `PER_STEP`, each [..., T, N] (`rollout.Transition`).
+        """
+
+    def learn(self, learner, experience):
+        """The learner after, and a report: a dict of scalars. Compiled once."""
+
+    def frozen(self, state) -> dict:
+        """{"params": ..., "normalizer": ...}: what acts, of one device."""
 
 
 class Schedule(NamedTuple):

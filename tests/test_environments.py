@@ -211,7 +211,7 @@ def test_machado_is_the_game_that_ale_plays_by_hand():
 
 
 class Literal:
-    """The origin's environment, by Gymnasium's own old registration of it, and its preprocessing, by OpenCV."""
+    """The origin's environment, by Gymnasium's own old registration of it, and its picture, by OpenCV."""
 
     def __init__(self, seed, limit, dtype):
         with warnings.catch_warnings():
@@ -239,10 +239,10 @@ class Literal:
         return frame, (frame - self.mean / bias) / (self.std / bias + 1e-8)
 
 
-@pytest.mark.parametrize("dtype, atol, atol_normalized", [(np.float32, 5e-6, 2e-4), (np.uint8, 1 / 255, 0.05)])
-def test_origin_is_its_literal_implementation(dtype, atol, atol_normalized):
-    """Without the rounding to whole grey levels, which OpenCV does in uint8, to float32's accuracy. With it, to
-    that level: 1/255 of the range, and so much over the deviation, some 0.1, of a normalised picture."""
+@pytest.mark.parametrize("dtype, atol, atol_normal", [(np.float32, 5e-6, 2e-4), (np.uint8, 1 / 255, 0.05)])
+def test_origin_is_its_literal_implementation(dtype, atol, atol_normal):
+    """Without the rounding to whole grey levels, which OpenCV does in uint8, to float32's accuracy. With it,
+    to that level: 1/255 of the range, and so much over the deviation, some 0.1, of a normalised picture."""
     limit, steps = 70, 200
     pool = make(GAME, "origin", 2, seed=5, max_episode_steps=limit, num_threads=1)
     state, actions = pool.reset(), actions_for(pool, steps)
@@ -253,7 +253,7 @@ def test_origin_is_its_literal_implementation(dtype, atol, atol_normalized):
         literal = Literal(seed, limit, dtype)
         observation, standard = literal.reset()
         np.testing.assert_allclose(state.observation[env, ..., 0], observation, rtol=0, atol=atol)
-        np.testing.assert_allclose(first[env, ..., 0], standard, rtol=0, atol=atol_normalized)
+        np.testing.assert_allclose(first[env, ..., 0], standard, rtol=0, atol=atol_normal)
         done = False
         for t in range(steps):
             row = (*literal.reset(), 0, False, False) if done else literal.step(actions[t, env])
@@ -263,7 +263,7 @@ def test_origin_is_its_literal_implementation(dtype, atol, atol_normalized):
             assert (step.raw_reward[t, env], step.reward[t, env]) == (points, np.sign(points))
             assert (step.terminated[t, env], step.truncated[t, env]) == (terminated, truncated)
             np.testing.assert_allclose(step.observation[t, env, ..., 0], observation, rtol=0, atol=atol)
-            np.testing.assert_allclose(normalized[t, env, ..., 0], standard, rtol=0, atol=atol_normalized)
+            np.testing.assert_allclose(normalized[t, env, ..., 0], standard, rtol=0, atol=atol_normal)
         literal.env.close()
     assert step.truncated.sum() >= 4
 

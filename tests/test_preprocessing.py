@@ -56,7 +56,7 @@ def test_any_leading_axes(frames):
 
 @pytest.mark.parametrize("source, target", [(160, 80), (80, 42), (5, 5), (7, 3), (3, 7), (1, 4), (4, 1)])
 def test_bilinear_matrix_is_opencv_s(source, target):
-    """OpenCV computes its weights in float32; here they are rounded to it, hence 2e-5 for pixels of about 1."""
+    """OpenCV computes its weights in float32; here they are rounded to it: 2e-5 for pixels of about 1."""
     line = np.random.default_rng(source).normal(size=(source, 1)).astype(np.float32)
     matrix = bilinear_matrix(source, target)
     assert matrix.shape == (target, source)

@@ -82,6 +82,44 @@ def policy(network) -> Policy:
     return Policy(network.initial_memory, act)
 
 
+def split_workers(tree, num_workers: int, axis: int):
+    """Every leaf [..., N, ...], with the environments at `axis`, as [W, ..., N / W, ...]."""
+
+    def one(leaf):
+        shape = leaf.shape[:axis] + (num_workers, -1) + leaf.shape[axis + 1 :]
+        return jnp.moveaxis(leaf.reshape(shape), axis, 0)
+
+    return jax.tree.map(one, tree)
+
+
+def act_by_workers(policy: Policy, copies, memory, observation, first, key, map_workers):
+    """Every worker acts in its own N / W environments with its own copy of the parameters.
+
+    Returns: actions int32 [N], and the memory after.
+    """
+    num_workers = jax.tree.leaves(copies)[0].shape[0]
+    keys = jax.random.split(key, num_workers)
+    mine = split_workers((memory, observation, first), num_workers, axis=0)
+    acted = map_workers(policy.act)(copies, *mine, keys)
+    return jax.tree.map(lambda leaf: leaf.reshape((-1,) + leaf.shape[2:]), acted)
+
+
+def segments(memory, seen, observation, first, num_workers: int) -> Segment:
+    """One segment for each worker, [W, ...] a leaf, from a trajectory of all N environments.
+
+    Args:
+      memory: before the first step, [N, ...] a leaf.
+      seen: a `rollout.Transition` with [T, N, ...] leaves.
+      observation, first: what the trajectory ended with, [N, ...].
+    """
+    over_time = (
+        jnp.concatenate([seen.observation, observation[None]]),
+        jnp.concatenate([seen.first, first[None]]),
+        *(seen.a_t, seen.r_t, seen.terminated, seen.done, seen.valid),
+    )
+    return Segment(split_workers(memory, num_workers, 0), *split_workers(over_time, num_workers, 1))
+
+
 def loss(params, network, segment: Segment, hyper: Hyperparameters):
     """The actor-critic loss of one segment, and what is reported of it.
 
@@ -127,12 +165,12 @@ def report(value, logits, v, target, valid) -> dict:
     }
 
 
-def update(state: State, segments: Segment, network, optimizer, hyper, map_workers, axis_names=()):
+def update(state: State, of_workers: Segment, network, optimizer, hyper, map_workers, axis_names=()):
     """One turn of every worker: all gradients at the workers' copies, then W updates one after another.
 
     Args:
       state: the state before.
-      segments: one segment for each worker, [W, ...] a leaf.
+      of_workers: one segment for each worker, [W, ...] a leaf.
       map_workers: how a function is mapped over the workers, `parallel.map_workers`.
       axis_names: mapped axes over which gradients and reports are averaged.
 
@@ -140,7 +178,7 @@ def update(state: State, segments: Segment, network, optimizer, hyper, map_worke
     """
     gradient = jax.value_and_grad(loss, has_aux=True)
     (_, reports), gradients = map_workers(lambda copy, segment: gradient(copy, network, segment, hyper))(
-        state.copies, segments
+        state.copies, of_workers
     )
     for axis_name in axis_names:
         gradients, reports = lax.pmean((gradients, reports), axis_name)

@@ -1,9 +1,9 @@
 """The one adapter of Gymnasium and ale-py: Atari with a random frame skip, which EnvPool does not have.
 
 ale-py keeps Python's lock while it emulates, so a few processes share the environments, each with an equal
-group that it steps one by one (a process for each environment costs twice the time). They are started by a fork
-server, since a process in which JAX runs threads must not be forked. They import Gymnasium and ale-py, and
-neither JAX nor the user's script.
+group that it steps one by one (a process for each environment costs twice the time). They are started by a
+fork server, since a process in which JAX runs threads must not be forked. They import Gymnasium and ale-py,
+and neither JAX nor the user's script.
 """
 
 import contextlib

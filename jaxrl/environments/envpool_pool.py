@@ -1,7 +1,7 @@
 """The one adapter of EnvPool: Atari and classic control, stepped by C++ threads within the compiled program.
 
-What it hides: EnvPool reports a game that is over on its last permitted step as truncated only; an action array
-of a wrong shape, or an action out of range, ends the process; pictures come with the stack first.
+What it hides: EnvPool reports a game that is over on its last permitted step as truncated only; an action
+array of a wrong shape, or an action out of range, ends the process; pictures come with the stack first.
 
 The address of the emulators is a constant of the compiled code. A jitted function that was traced with `step`
 keeps the pool alive; an ahead-of-time executable (`.lower().compile()`) does not: keep the pool for as long.
@@ -140,8 +140,8 @@ def _options(protocol: Protocol, training: bool) -> dict[str, Any]:
 def _threads(num_envs: int, num_threads: int | None) -> dict[str, int]:
     """How many threads, and whether each keeps to a core of its own.
 
-    Pinning helps a pool that fills the machine, where Linux at times puts two threads on one core. It would ruin
-    small pools that run side by side, one a device: the first core would get the first thread of each.
+    Pinning helps a pool that fills the machine, where Linux at times puts two threads on one core. It would
+    ruin small pools that run side by side, one a device: the first core would get the first thread of each.
     """
     cores = available_cores()
     num_threads = num_threads or min(num_envs, cores)

@@ -37,8 +37,8 @@ def make(
         render: `Pool.render` will be called.
 
     Raises:
-        ValueError: an unknown environment or protocol (the message names near ones), an environment of another
-            family or with continuous actions, or a number below 1 (the seed: 0).
+        ValueError: an unknown environment or protocol (the message names near ones), an environment of
+            another family or with continuous actions, or a number below 1 (the seed: 0).
     """
     overrides = {"height": height, "width": width, "stack": stack, "max_episode_steps": max_episode_steps}
     overrides = {name: value for name, value in overrides.items() if value is not None}

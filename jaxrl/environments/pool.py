@@ -38,8 +38,8 @@ class Step(NamedTuple):
 
     `terminated` and `truncated` are never both True; a game that is over on its last permitted step is
     terminated. Under episodic life (protocol `nature` in training) a lost life is `terminated`, and the row
-    after it is not valid, while the game goes on: `game_over` alone marks the end of a game. A score is the sum
-    of `raw_reward` up to and with the row of `game_over`.
+    after it is not valid, while the game goes on: `game_over` alone marks the end of a game. A score is the
+    sum of `raw_reward` up to and with the row of `game_over`.
     """
 
     observation: Array  # [N, *observation_shape]

@@ -1,8 +1,8 @@
 """Pictures as the agent of this project's origin saw them. Pure JAX; frames are [..., H, W, C].
 
-Resizing is OpenCV's INTER_LINEAR (PyTorch's bilinear with `align_corners=False`): pixels are areas, so the centre
-of target pixel i lies at (i + 1/2) s - 1/2 in the source, with s = source / target; nothing is smoothed before
-shrinking; beyond an edge its pixel goes on.
+Resizing is OpenCV's INTER_LINEAR (PyTorch's bilinear with `align_corners=False`): pixels are areas, so the
+centre of target pixel i lies at (i + 1/2) s - 1/2 in the source, with s = source / target; nothing is smoothed
+before shrinking; beyond an edge its pixel goes on.
 """
 
 import jax
@@ -34,9 +34,9 @@ def bilinear_matrix(source: int, target: int) -> np.ndarray:
 def origin_frame(frame: jax.Array) -> jax.Array:
     """A screen as the A3C-LSTM of the origin saw it.
 
-    Crop to the river, halve to 80 x 80, shrink to 42 x 42 (both bilinear), mean of the colours, over 255. All of
-    it is linear, so that the mean can come first, and both resizes are one matrix M = M₈₀→₄₂ M₁₆₀→₈₀ for rows and
-    columns: M g Mᵀ. The original rounded to whole grey levels after each resize; this does not round.
+    Crop to the river, halve to 80 x 80, shrink to 42 x 42 (both bilinear), mean of the colours, over 255. All
+    of it is linear, so that the mean can come first, and both resizes are one matrix M = M₈₀→₄₂ M₁₆₀→₈₀ for
+    rows and columns: M g Mᵀ. The origin rounded to whole grey levels after each resize; this does not round.
 
     Args:
         frame: uint8 [..., 210, 160, 3].

@@ -44,7 +44,7 @@ class Protocol:
 
     def __post_init__(self):
         if self.noop_max is not None and self.noop_max < 1:  # EnvPool would end the process
-            raise ValueError(f"noop_max must be at least 1, or None for no no-ops at all, got {self.noop_max}")
+            raise ValueError(f"noop_max must be at least 1, or None for no no-ops, got {self.noop_max}")
         if not 1 <= self.frame_skip[0] <= self.frame_skip[1]:
             raise ValueError(f"frame_skip must be (fewest, most) frames of at least 1, got {self.frame_skip}")
 
@@ -54,11 +54,11 @@ class Protocol:
         return self.height is not None
 
 
-# Sticky actions, and no end on a lost life: Machado et al. (2018), "Revisiting the Arcade Learning Environment",
-# https://arxiv.org/abs/1709.06009. The skip of 4, the maximum of two frames and the 27,000 steps (108,000
-# frames, half an hour) are Dopamine's: Castro et al. (2018), https://arxiv.org/abs/1812.06110. Neither starts
-# with no-ops or FIRE; one frame of no-op is the least that EnvPool can do. 42 x 42 without a stack is for the
-# A3C-LSTM, which remembers what a stack would show.
+# Sticky actions, and no end on a lost life: Machado et al. (2018), "Revisiting the Arcade Learning
+# Environment", https://arxiv.org/abs/1709.06009. The skip of 4, the maximum of two frames and the 27,000 steps
+# (108,000 frames, half an hour) are Dopamine's: Castro et al. (2018), https://arxiv.org/abs/1812.06110. Neither
+# starts with no-ops or FIRE; one frame of no-op is the least that EnvPool can do. 42 x 42 without a stack is
+# for the A3C-LSTM, which remembers what a stack would show.
 MACHADO = Protocol(
     name="machado",
     height=42,
@@ -72,8 +72,10 @@ MACHADO = Protocol(
     clip_reward=True,
 )
 
-# Mnih et al. (2015), "Human-level control through deep reinforcement learning", doi:10.1038/nature14236, Methods
-# and Extended Data Table 1. FIRE is the custom of the implementations that followed, for games that wait for it.
+# Mnih et al. (2015), "Human-level control through deep reinforcement learning", doi:10.1038/nature14236,
+# Methods and Extended Data Table 1. FIRE is the custom of the implementations that followed, for games that
+# wait for it. EnvPool repeats the no-ops, and drops what they score, after each lost life as well: report
+# scores from pools made with training=False.
 NATURE = Protocol(
     name="nature",
     height=84,
@@ -89,8 +91,8 @@ NATURE = Protocol(
 )
 
 # This project's origin: an A3C-LSTM on Gym's Riverraid-v0, that is sticky actions, a random skip of 2, 3 or 4
-# frames of which the last is seen, and 10,000 steps. The picture is cropped, halved and shrunk (`origin_frame`),
-# then normalised by its running mean and deviation (`normalize`).
+# frames of which the last is seen, and 10,000 steps. The picture is cropped, halved and shrunk
+# (`origin_frame`), then normalised by its running mean and deviation (`normalize`).
 ORIGIN = Protocol(
     name="origin",
     height=42,
