@@ -22,7 +22,7 @@ from jaxrl.evaluation import BackgroundEvaluator, shared_normalizer
 from jaxrl.networks import ActorCriticLSTM
 
 ALGORITHM = "a3c"
-MAY_CHANGE = ("resume", "total_steps", "evaluation_games", "video")
+MAY_CHANGE = ("resume", "total_steps", "learning_rate", "evaluation_games", "video")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +241,12 @@ def main(config: Config):
     probe = make_pool(config, 1, 0)
     num_actions = probe.num_actions
     probe.close()
-    run_dir = config.resume or new_run(config)
+    run_dir = go_on(config) if config.resume else new_run(config)
+    print(
+        f"{config.num_workers * config.device_count} workers with {config.streams} environments each; "
+        f"each gradient is {config.num_workers - 1} update(s) old; the run is in {run_dir}",
+        flush=True,
+    )
     agent = Agent(config, num_actions)
 
     def make_pools(agent_steps):
@@ -284,6 +289,13 @@ def new_run(config: Config) -> Path:
     run_dir.mkdir(parents=True)
     training.write_config(run_dir, dataclasses.asdict(config) | {"algorithm": ALGORITHM})
     return run_dir
+
+
+def go_on(config: Config) -> Path:
+    """Write down with which options a run goes on, the others being as they were."""
+    changed = {name: getattr(config, name) for name in MAY_CHANGE if name != "resume"}
+    training.write_config(config.resume, training.read_config(config.resume) | changed)
+    return config.resume
 
 
 def saved_config(run_dir) -> Config:

@@ -76,14 +76,15 @@ class Checkpoints:
         args = ocp.args.Composite(**{name: ocp.args.StandardSave(leaves) for name, leaves in items.items()})
         try:
             for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):  # of a process that was killed
-                shutil.rmtree(unfinished)
+                shutil.rmtree(unfinished, ignore_errors=True)
             self._manager.save(step, args=args, force=True)
             self._manager.wait_until_finished()
             _write_sums(self.directory / str(step))
         except (OSError, ValueError) as error:
+            free = shutil.disk_usage(self.directory).free // 2**20
             raise CheckpointError(
-                f"checkpoint {step} could not be written to {self.directory}, where {_free_megabytes(self.directory)} "
-                f"are free ({_first_line(error)})."
+                f"checkpoint {step} could not be written to {self.directory}, where {free:,} MiB are free "
+                f"({_first_line(error)})."
             ) from None
 
     def restore_policy(self, like, step: int | None = None):
@@ -186,10 +187,9 @@ def _fit(item: str, found: dict, like):
 
 def _fit_leaf(path: str, found: np.ndarray, like):
     wanted = jax.eval_shape(_unkey, like) if _is_key(like) else like
-    shape, dtype = np.shape(wanted), np.asarray(like).dtype if np.isscalar(like) else wanted.dtype
-    if (found.shape, found.dtype) != (shape, dtype):
-        raise CheckpointError(_misfit(path, found, shape, dtype))
-    if isinstance(like, np.ndarray | np.generic) or np.isscalar(like):
+    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        raise CheckpointError(_misfit(path, found, wanted))
+    if isinstance(like, np.ndarray | np.generic):
         return found
     array = jnp.array(found)  # a copy: an array that shares NumPy's memory cannot be donated
     if not _is_key(like):
@@ -197,14 +197,15 @@ def _fit_leaf(path: str, found: np.ndarray, like):
     return jax.random.wrap_key_data(array, impl=jax.random.key_impl(jnp.empty((), like.dtype)))
 
 
-def _misfit(path: str, found: np.ndarray, shape: tuple, dtype) -> str:
-    if "actor" in path and found.shape[:-1] == shape[:-1] and found.shape != shape:
-        return f"the checkpoint is of an agent with {found.shape[-1]} actions, and the environment has {shape[-1]}."
-    return f"the checkpoint does not fit this run: {path} is {found.dtype} {found.shape}, expected {dtype} {shape}."
-
-
-def _free_megabytes(directory: Path) -> str:
-    return f"{shutil.disk_usage(directory).free // 2**20:,} MiB" if directory.is_dir() else "0 MiB"
+def _misfit(path: str, found: np.ndarray, wanted) -> str:
+    if "actor" in path and found.shape[:-1] == wanted.shape[:-1] and found.shape != wanted.shape:
+        return (
+            f"the checkpoint is of an agent with {found.shape[-1]} actions, and the environment has {wanted.shape[-1]}."
+        )
+    return (
+        f"the checkpoint does not fit this run: {path} is {found.dtype} {found.shape}, "
+        f"expected {wanted.dtype} {wanted.shape}."
+    )
 
 
 def _first_line(error: Exception) -> str:

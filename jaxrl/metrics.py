@@ -21,7 +21,7 @@ from rich.text import Text
 from tensorboardX import SummaryWriter
 
 METRICS, EVALUATION = "metrics.csv", "evaluation.csv"
-PLAIN_EVERY = 30.0
+PLAIN_EVERY, EVENTS_EVERY = 30.0, 10  # seconds between plain lines, and between writes to TensorBoard's file
 SHOWN = {  # column of metrics.csv: its name and format on the terminal
     "steps_per_second": ("steps/s", ",.0f"),
     "score_mean_100": ("score", ",.0f"),
@@ -90,7 +90,10 @@ class RunLog:
             for name in (METRICS, EVALUATION):
                 cut(self.run_dir / name, resume_step)
         purge_step = None if resume_step is None else resume_step + 1  # TensorBoard hides that step and later ones
-        self._events = SummaryWriter(str(self.run_dir), purge_step=purge_step)
+        suffix = f".{resume_step or 0}"  # two event files of one second would have one name
+        self._events = SummaryWriter(
+            str(self.run_dir), purge_step=purge_step, flush_secs=EVENTS_EVERY, filename_suffix=suffix
+        )
 
     def write(self, row: dict):
         """Add a row to metrics.csv; its first column is `agent_steps`.
@@ -120,7 +123,6 @@ class RunLog:
         for key, value in row.items():
             if key != "agent_steps" and isinstance(value, int | float) and math.isfinite(value):
                 self._events.add_scalar(f"{group}/{key}", value, row["agent_steps"])
-        self._events.flush()
 
 
 class Progress:

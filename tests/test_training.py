@@ -184,7 +184,8 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     process = subprocess.Popen(
         [sys.executable, A3C, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    process.stdout.readline()  # the first row: training is under way
+    lines = [process.stdout.readline() for _ in range(2)]  # what it is, and the first row: training is under way
+    assert "1 update(s) old" in lines[0] and "80/" in lines[1]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

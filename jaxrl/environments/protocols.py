@@ -55,10 +55,10 @@ class Protocol:
 
 
 # Sticky actions, and no end on a lost life: Machado et al. (2018), "Revisiting the Arcade Learning
-# Environment", https://arxiv.org/abs/1709.06009. The skip of 4, the maximum of two frames and the 27,000 steps
-# (108,000 frames, half an hour) are Dopamine's: Castro et al. (2018), https://arxiv.org/abs/1812.06110. Neither
-# starts with no-ops or FIRE; one frame of no-op is the least that EnvPool can do. 42 x 42 without a stack is
-# for the A3C-LSTM, which remembers what a stack would show.
+# Environment", https://arxiv.org/abs/1709.06009. The skip of 4, the maximum of two frames and the 27,000
+# steps (108,000 frames, half an hour) are Dopamine's: Castro et al. (2018), https://arxiv.org/abs/1812.06110.
+# Neither starts with no-ops or FIRE; one frame of no-op is the least that EnvPool can do. 42 x 42 without a
+# stack is for the A3C-LSTM, which remembers what a stack would show.
 MACHADO = Protocol(
     name="machado",
     height=42,

@@ -1,0 +1,157 @@
+"""The evaluation script: scores and film of a checkpoint or of PyTorch's weights, and one sentence for a mistake."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v2 as imageio
+import jax
+import numpy as np
+import pytest
+
+from jaxrl import environments, interop, metrics, training
+from jaxrl.checkpoint import Checkpoints
+from jaxrl.networks import ActorCriticLSTM
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "experiments"))
+import a3c as experiment  # noqa: E402
+import evaluate as script  # noqa: E402
+
+NETWORK = ActorCriticLSTM(18)
+OBSERVATION = np.zeros((1, 1, 42, 42, 1), np.float32)
+
+
+def init_params(seed):
+    memory, first = NETWORK.initial_memory(1), np.zeros((1, 1), bool)
+    return NETWORK.init(jax.random.key(seed), OBSERVATION, memory, first)
+
+
+def make_run(run_dir, protocol="machado", normalizer=None):
+    """The folder that a run would have left, with two checkpoints of an agent that learnt nothing."""
+    config = experiment.Config(protocol=protocol, num_envs=4, image_size=42)
+    run_dir.mkdir()
+    training.write_config(run_dir, dataclasses.asdict(config) | {"algorithm": "a3c"})
+    checkpoints = Checkpoints.create(run_dir / "checkpoints")
+    for step in (100, 200):
+        checkpoints.save(step, {"params": init_params(step), "normalizer": normalizer}, {"n": np.int32(step)})
+    checkpoints.close()
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+def evaluate(run_dir, **options) -> dict:
+    config = script.Config(**{"run_dir": run_dir, "games": 3, "num_envs": 2, "video": False} | options)
+    script.main(config)
+    return json.loads(script.output_of(config).read_text())
+
+
+def test_scores_of_a_run_with_all_they_depend_on(run_dir, capsys):
+    result = evaluate(run_dir, video=True)
+    out = capsys.readouterr().out
+    assert len(result["scores"]) == len(result["lengths"]) == result["games"] == 3
+    assert result["mean"] == pytest.approx(np.mean(result["scores"])) and result["median"] in result["scores"]
+    assert result["standard_error"] == pytest.approx(np.std(result["scores"], ddof=1) / 3**0.5)
+    assert result["checkpoint"] == 200 and result["params_digest"] == metrics.params_digest(init_params(200))
+    assert result["protocol"] == json.loads(json.dumps(dataclasses.asdict(environments.PROTOCOLS["machado"])))
+    assert (result["env"], result["seed"], result["greedy"]) == ("Riverraid-v5", 12345, False)
+    assert {"jax", "envpool"} <= result["versions"].keys()
+    assert f"mean {result['mean']:,.1f} ± " in out and "median" in out and "evaluation.json" in out and "3 games" in out
+    with imageio.get_reader(run_dir / "evaluation.mp4") as film:
+        assert film.count_frames() > 50
+    again = evaluate(run_dir)
+    assert again == result
+    older = evaluate(run_dir, checkpoint=100, seed=1, output=run_dir / "other.json")
+    assert older["checkpoint"] == 100 and older["params_digest"] == metrics.params_digest(init_params(100))
+    assert older["scores"] != result["scores"] and json.loads((run_dir / "evaluation.json").read_text()) == result
+
+
+def test_one_game_and_another_protocol(run_dir, tmp_path):
+    """One game has no standard error, and JSON no NaN; nature's rules are seen through the run's picture."""
+    text = evaluate(run_dir, games=1, protocol="nature", greedy=True, output=tmp_path / "scores.json")
+    assert text["standard_error"] is None and text["greedy"] is True and text["num_envs"] == 1
+    assert text["protocol"]["name"] == "nature" and text["protocol"]["height"] == 42
+
+
+def test_weights_of_pytorch_play_as_our_own(run_dir, tmp_path):
+    path = tmp_path / "weights.npz"
+    np.savez(path, **interop.to_state_dict(init_params(200)))
+    result = evaluate(None, weights=path, env="Riverraid-v5", protocol="machado")
+    ours = evaluate(run_dir, output=tmp_path / "ours.json")
+    assert (result["scores"], result["lengths"]) == (ours["scores"], ours["lengths"])
+    assert result["checkpoint"] is None and result["source"] == str(path)
+    assert (tmp_path / "weights.evaluation.json").exists()
+
+
+def test_the_runs_normaliser_is_used(tmp_path):
+    """Games of the origin's protocol: with another normaliser the same parameters act otherwise."""
+    state = environments.init_normalizer(4)
+    learnt = state._replace(mean=state.mean + 0.3, std=state.std + 0.1, count=state.count + 1_000_000)
+    runs = [make_run(tmp_path / "learnt", "origin", learnt), make_run(tmp_path / "fresh", "origin", state)]
+    results = [evaluate(run, games=1, seed=3) for run in runs]
+    assert results[0]["params_digest"] == results[1]["params_digest"]
+    assert results[0]["lengths"] != results[1]["lengths"]
+    assert evaluate(runs[0], games=1, seed=3)["lengths"] == results[0]["lengths"]
+
+
+def test_bad_input_is_one_sentence(run_dir, tmp_path):
+    damaged = shutil.copytree(run_dir, tmp_path / "damaged")
+    (damaged / "checkpoints" / "200" / "policy" / "_METADATA").write_text("")
+    broken = shutil.copytree(run_dir, tmp_path / "broken")
+    training.write_config(broken, {"env": "Riverraid-v5"})
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    shutil.copy(run_dir / "config.json", empty)
+    weights = tmp_path / "weights.npz"
+    np.savez(weights, **interop.to_state_dict(init_params(0)))
+    cases = [
+        ({"weights": weights}, "either the folder of a run or --weights FILE"),
+        ({"run_dir": None}, "either the folder of a run or --weights FILE"),
+        ({"run_dir": None, "weights": weights, "checkpoint": 3}, "--checkpoint is a step of a run"),
+        ({"run_dir": None, "weights": tmp_path / "none.npz"}, "no weights file"),
+        ({"run_dir": None, "weights": weights, "env": "Pong-v5", "protocol": "machado"}, "18 actions; Pong-v5 has 6"),
+        ({"run_dir": None, "weights": weights, "protocol": "nature"}, "conv_0/w of shape .*nature needs"),
+        ({"games": 0}, "--games must be at least 1; got 0"),
+        ({"num_envs": -2}, "--num-envs must be at least 1; got -2"),
+        ({"seed": -1}, "seed must be"),
+        ({"env": "Riverrad-v5"}, "Riverraid-v5"),
+        ({"protocol": "machdo"}, "machado"),
+        ({"env": "Pong-v5"}, "18 actions, and the environment has 6"),
+        ({"checkpoint": 150}, "no checkpoint 150; it has 100, 200"),
+        ({"run_dir": damaged}, "checkpoint 200 .*damaged.* 100 is whole"),
+        ({"run_dir": broken}, "config.json is damaged: .*num_envs"),
+        ({"run_dir": empty}, "no checkpoint folder"),
+        ({"run_dir": tmp_path / "nowhere"}, "not the folder of a run"),
+        ({"output": tmp_path}, "is a folder; give the name of a file"),
+        ({"output": tmp_path / "nowhere" / "scores.json"}, "nowhere is not a folder that can be written to"),
+    ]
+    for options, message in cases:
+        with pytest.raises((ValueError, OSError), match=message) as caught:
+            evaluate(options.pop("run_dir", run_dir), **options)
+        assert "\n" not in str(caught.value).strip(), message
+    assert evaluate(damaged, checkpoint=100, games=1)["checkpoint"] == 100
+
+
+def test_the_command_line(run_dir, tmp_path):
+    def command(*arguments):
+        line = [sys.executable, ROOT / "experiments" / "evaluate.py", *map(str, arguments)]
+        return subprocess.run(line, capture_output=True, text=True, timeout=120)
+
+    done = command(run_dir, "--games", "1", "--no-video", "--output", tmp_path / "scores.json")
+    assert done.returncode == 0, done.stderr
+    assert "mean" in done.stdout and done.stderr == "" and (tmp_path / "scores.json").exists()
+    done = command(run_dir, "--protocol", "machdo")
+    assert done.returncode == 2 and done.stderr == "error: there is no protocol 'machdo'; did you mean machado?\n"
+    done = command(run_dir, "--games", "many")
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "--games" in done.stderr
+    done = command("--help")
+    assert done.returncode == 0
+    for field in dataclasses.fields(script.Config):
+        assert field.name in ("run_dir",) or f"--{field.name.replace('_', '-')}" in done.stdout, field.name
