@@ -41,7 +41,7 @@ class Config:
     """Environments, over all workers."""
     num_workers: int = 2
     """Workers."""
-    updates: int = 20
+    updates: int = 8
     """Segments of t_max steps in one timing."""
     repeats: int = 5
     """Timings of each part, taken in turn; the median counts."""
