@@ -67,12 +67,11 @@ def _load_torch(path: Path):
             f"{path.name} is PyTorch's own format and PyTorch is not installed: pip install torch, or save the "
             "weights as .safetensors or .npz."
         ) from None
-    import pickle
-
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} is damaged or holds more than weights ({str(error).splitlines()[0]}).") from None
+    except Exception as error:  # a damaged file makes its unpickler raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} is damaged or holds more than weights ({reason}).") from None
     for name in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]

@@ -122,6 +122,16 @@ def test_no_damage_to_any_file_passes(copied, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_the_newest_of_the_older_ones_that_are_whole_is_named(tmp_path):
+    checkpoints = Checkpoints.create(tmp_path, keep=4)
+    for step in (1, 2, 3, 4):
+        checkpoints.save(step, REST, REST)
+    for step in ("3", "4"):
+        (tmp_path / step / "policy" / "_METADATA").unlink()
+    with pytest.raises(CheckpointError, match="checkpoint 4 .*; 2 is whole, the newest once 4 is removed"):
+        checkpoints.restore(REST, REST)
+
+
 def test_the_older_one_is_used_once_the_damaged_one_is_removed(copied):
     (copied / "10" / "policy" / "_METADATA").unlink()
     (copied / "20" / SUMS).write_text("nonsense")

@@ -29,12 +29,12 @@ def run_dir(tmp_path):
 
 
 def test_a_run_gets_its_curve(run_dir):
-    path = plots.curve(run_dir, "a title", [("another", [0, 2e6], [100, 900])])
+    path = plots.curve(run_dir)
     assert path == run_dir / "curve.png"
-    picture = imageio.imread(path)
-    assert picture.shape[0] > 500 and picture.shape[1] > 800
-    plain = plots.curve(run_dir)
-    assert not np.array_equal(picture, imageio.imread(plain))  # title and reference are in it
+    plain = imageio.imread(path)
+    assert plain.shape[0] > 500 and plain.shape[1] > 800
+    for options in [{"title": "a title"}, {"references": [("another", [0, 2e6], [100, 900])]}]:
+        assert not np.array_equal(plain, imageio.imread(plots.curve(run_dir, **options))), options
     assert [p.name for p in run_dir.iterdir() if "tmp" in p.name] == []
 
 
