@@ -191,7 +191,7 @@ def _fit_leaf(path: str, found: np.ndarray, like):
         raise CheckpointError(_misfit(path, found, wanted))
     if isinstance(like, np.ndarray | np.generic):
         return found
-    array = jnp.array(found)  # a copy: an array that shares NumPy's memory cannot be donated
+    array = jnp.array(found)  # a copy of its own, whose memory can be donated
     if not _is_key(like):
         return array
     return jax.random.wrap_key_data(array, impl=jax.random.key_impl(jnp.empty((), like.dtype)))

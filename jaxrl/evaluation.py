@@ -78,14 +78,17 @@ def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normal
         return actor, (seen.game_over, seen.score, seen.length)
 
     games: list[list] = [[] for _ in range(num_envs)]
-    while any(len(played) < wanted for played, wanted in zip(games, quota, strict=True)):
-        actor, ended = chunk(actor, params)
-        over, score, length = jax.device_get(ended)
-        for t, i in zip(*np.nonzero(over), strict=True):
-            if len(games[i]) < quota[i]:
-                games[i].append((float(score[t, i]), int(length[t, i])))
-        if on_chunk:
-            on_chunk(sum(map(len, games)))
+    try:
+        while any(len(played) < wanted for played, wanted in zip(games, quota, strict=True)):
+            actor, ended = chunk(actor, params)
+            over, score, length = jax.device_get(ended)
+            for t, i in zip(*np.nonzero(over), strict=True):
+                if len(games[i]) < quota[i]:
+                    games[i].append((float(score[t, i]), int(length[t, i])))
+            if on_chunk:
+                on_chunk(sum(map(len, games)))
+    finally:  # when interrupted: compiled code that steps a pool which is freed meanwhile never ends
+        jax.effects_barrier()
     played = [game for env in games for game in env]
     return Scores(*map(list, zip(*played, strict=True)))
 

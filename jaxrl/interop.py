@@ -1,25 +1,37 @@
 """Weights in from PyTorch, and out to it: the A3C-LSTM network of pytorch-a3c and its descendants.
 
-PyTorch has convolution kernels [O, I, kh, kw], matrices [out, in], a flattening in the order (channel, row,
-column), gates i, f, g, o, and two biases of the LSTM. Here kernels are [kh, kw, I, O], matrices [in, out], the
-flattening is (row, column, channel), gates stand in the same order, and the two biases are one, their sum.
+    PyTorch                                        here
+    kernel [O, I, kh, kw]                          [kh, kw, I, O]
+    matrix [out, in]                               [in, out]
+    flattened in the order (channel, row, column)  (row, column, channel)
+    gates i, f, g, o                               the same
+    two biases of the LSTM                         one, their sum
+
+One bias computes the same function and learns a little differently: each of PyTorch's two gets the gradient of
+ours, so that a step moves their sum twice as far, and both count in the norm that is clipped.
+
+Source of the names: pytorch-a3c (https://github.com/ikostrikov/pytorch-a3c).
 """
 
+import difflib
+import math
+import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 CONVOLUTIONS = 4
+LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 MODULE_ORDER = (
     *(f"conv{i}.{kind}" for i in range(1, CONVOLUTIONS + 1) for kind in ("weight", "bias")),
-    "lstm.weight_ih", "lstm.weight_hh", "lstm.bias_ih", "lstm.bias_hh",
-    "critic.weight", "critic.bias", "actor.weight", "actor.bias",
-)  # fmt: skip
-READERS = (".npz", ".safetensors", ".pt", ".pth", ".dat", ".bin")
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+    *(f"lstm.{kind}" for kind in LSTM),
+    *(f"{head}_linear.{kind}" for head in ("critic", "actor") for kind in ("weight", "bias")),
+)
+WRAPPERS = ("agent", "model", "net", "network", "model_state_dict", "state_dict")
 
 
 class WeightsError(ValueError):
@@ -29,37 +41,47 @@ class WeightsError(ValueError):
 def load_weights(path) -> dict:
     """Read weights of PyTorch's network from a file.
 
-    A `.npz` or `.safetensors` file holds a state dict, or the plain list of tensors in module order (`.npz`, as
-    `arr_0`, `arr_1`, ...); PyTorch's own file either, where PyTorch is installed.
+    A `.npz` file holds a state dict, or the plain list of tensors in module order as `arr_0`, `arr_1`, ...; a
+    `.safetensors` file holds a state dict; PyTorch's own file (`.pt`, `.pth`, `.bin`, `.dat`, `.tar`) either,
+    alone or in a dict under a name such as "state_dict" or "model", where PyTorch is installed.
 
-    Returns: our parameters, {"params": {...}}, float32.
+    Weights know one preprocessing: those of pytorch-a3c were trained under what is protocol `origin` here.
 
-    Raises: WeightsError, in one sentence.
+    Returns: our parameters, {"params": {...}}, NumPy float32.
+
+    Raises: WeightsError, in one sentence, when there is no such file, its suffix is unknown, it is damaged, or its
+      weights do not fit.
     """
     path = Path(path)
+    if path.suffix.lower() not in READERS:
+        near = difflib.get_close_matches(path.suffix.lower(), READERS, n=1, cutoff=0.5)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise WeightsError(f"{path.name} ends in none of {', '.join(READERS)}{hint}.")
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}.")
-    if path.suffix not in READERS:
-        raise WeightsError(f"{path.name} has no known suffix; weights are read from {', '.join(READERS)}.")
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        elif path.suffix == ".safetensors":
-            found = load_file(path)
-        else:
-            found = _load_torch(path)
-    except (OSError, ValueError, SafetensorError, EOFError) as error:
-        if isinstance(error, WeightsError):
-            raise
+        found = READERS[path.suffix.lower()](path)
+    except WeightsError:
+        raise
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from None
+    except Exception as error:  # parsers of damaged archives and headers raise nearly anything
         raise WeightsError(f"{path} is damaged or of another format ({error}).") from None
-    if isinstance(found, dict) and set(found) == {f"arr_{i}" for i in range(len(found))}:
-        found = [found[f"arr_{i}"] for i in range(len(found))]
-    return from_list(found) if isinstance(found, (list, tuple)) else from_state_dict(found)
+    return from_state_dict(found) if isinstance(found, Mapping) else from_list(found)
 
 
-def _load_torch(path: Path):
-    """The state dict or list in PyTorch's own file, as NumPy arrays."""
+def _read_npz(path: Path):
+    """The named tensors, or the list that `np.savez(path, *tensors)` made."""
+    if not zipfile.is_zipfile(path):
+        raise WeightsError(f"{path} is damaged or of another format (it is not an archive of arrays).")
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    listed = [f"arr_{i}" for i in range(len(found))]
+    return [found[name] for name in listed] if set(found) == set(listed) else found
+
+
+def _read_torch(path: Path):
+    """The state dict or the list in PyTorch's own file."""
     try:
         import torch
     except ImportError:
@@ -69,140 +91,162 @@ def _load_torch(path: Path):
         ) from None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes its unpickler raise nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path} is damaged or holds more than weights ({reason}).") from None
+    except Exception:  # its unpickler too; what it says runs over several lines
+        raise WeightsError(
+            f"{path} is damaged or holds more than weights; make it with torch.save(model.state_dict(), path)."
+        ) from None
     for name in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(name), dict):
+        if isinstance(found, Mapping) and isinstance(found.get(name), (Mapping, list, tuple)):
             found = found[name]
-    if isinstance(found, dict):
-        return {name: tensor.numpy() for name, tensor in found.items() if hasattr(tensor, "numpy")}
-    return [tensor.detach().numpy() for tensor in found]
+    if not isinstance(found, (Mapping, list, tuple)):
+        raise WeightsError(f"{path} holds one {type(found).__name__}; expected a state dict or a list of tensors.")
+    return found
+
+
+READERS = {".npz": _read_npz, ".safetensors": load_file} | dict.fromkeys(
+    (".pt", ".pth", ".bin", ".dat", ".tar"), _read_torch
+)
 
 
 def from_list(tensors) -> dict:
-    """Our parameters from tensors in module order, `MODULE_ORDER`.
+    """Our parameters from tensors in module order, `MODULE_ORDER`: NumPy's, JAX's or PyTorch's.
 
-    Raises: WeightsError on another number of tensors, or shapes that do not fit.
+    Raises: WeightsError on another number of tensors, shapes that do not fit, or values that are not finite.
     """
+    tensors = list(tensors)
     if len(tensors) != len(MODULE_ORDER):
         raise WeightsError(
             f"a plain list holds {len(MODULE_ORDER)} tensors ({', '.join(MODULE_ORDER)}); "
             f"this one holds {len(tensors)}."
         )
-    return _convert(dict(zip(MODULE_ORDER, tensors, strict=True)))
+    names = {role: f"tensor {i} ({role})" for i, role in enumerate(MODULE_ORDER)}
+    return _convert(names, dict(zip(names.values(), tensors, strict=True)))
 
 
 def from_state_dict(state_dict) -> dict:
-    """Our parameters from a state dict.
+    """Our parameters from a state dict, {name: tensor}, whose tensors are NumPy's, JAX's or PyTorch's.
 
-    Names are matched by their parts: `module.` in front is dropped; `conv1` to `conv4` may be any modules whose
-    weights have four axes, in order; the LSTM's are those with `weight_ih` and so on; heads have `critic` or
-    `actor` in their names (or `value` and `policy`).
+    What a module is called does not matter, so that `module.` in front or another name of the heads is no
+    obstacle. The modules whose weight has four axes are the convolutions, in the order of the numbers in their
+    names; tensors called `weight_ih` and so on (or `weight_ih_l0`) are the LSTM's; of the modules whose weight has
+    two axes, that with one row is the critic and the other the actor.
 
-    Raises: WeightsError on a name that is missing or unknown, or shapes that do not fit.
+    Raises: WeightsError on a tensor that is missing or left over, convolutions whose order cannot be told, shapes
+      that do not fit, or values that are not finite.
     """
-    found, unknown = {}, []
-    kernels = [name.removesuffix(".weight") for name, tensor in state_dict.items() if np.ndim(tensor) == 4]
-    for name, tensor in state_dict.items():
-        role = _role(name, kernels)
-        if role is None or role in found:
-            unknown.append(name)
+    roles = _modules({str(name): getattr(tensor, "shape", ()) for name, tensor in state_dict.items()})
+    names, unexpected = {}, []
+    for name in state_dict:
+        module, _, kind = str(name).rpartition(".")
+        kind = kind.removesuffix("_l0")
+        role = f"lstm.{kind}" if kind in LSTM else f"{roles.get(module)}.{kind}"
+        if role not in MODULE_ORDER or role in names:
+            unexpected.append(str(name))
         else:
-            found[role] = tensor
-    missing = [role for role in MODULE_ORDER if role not in found]
-    if missing or unknown:
+            names[role] = name
+    missing = [role for role in MODULE_ORDER if role not in names]
+    if missing or unexpected:
+        lists = {"missing": missing, "unexpected": unexpected}
+        text = "; ".join(f"{what}: {', '.join(list_)}" for what, list_ in lists.items() if list_)
+        raise WeightsError(f"this is not the state dict of an A3C-LSTM network: {text}.")
+    return _convert(names, state_dict)
+
+
+def _modules(shapes: dict) -> dict:
+    """{name of a module: conv1, ..., critic_linear or actor_linear}, by the shapes of their weights."""
+    weights = {name.rpartition(".")[0]: shape for name, shape in shapes.items() if name.endswith(".weight")}
+    convolutions = [module for module, shape in weights.items() if len(shape) == 4]
+    if len({re.sub(r"\d+", "", module) for module in convolutions}) > 1:
         raise WeightsError(
-            "this is not the state dict of an A3C-LSTM network: "
-            + "; ".join(
-                f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names
-            )
-            + "."
+            f"the order of the convolutions {', '.join(convolutions)} cannot be told from numbers in their names; "
+            "rename them conv1, conv2, ..., or give all tensors as a plain list in module order."
         )
-    return _convert(found)
+    convolutions.sort(key=lambda module: [int(number) for number in re.findall(r"\d+", module)])
+    roles = {module: f"conv{i}" for i, module in enumerate(convolutions, 1)}
+    heads = {module: shape for module, shape in weights.items() if len(shape) == 2}
+    return roles | {m: "critic_linear" if shape[0] == 1 else "actor_linear" for m, shape in heads.items()}
 
 
-def _role(name: str, kernels: list[str]) -> str | None:
-    """The name in MODULE_ORDER of a tensor of a state dict, or None."""
-    module, _, kind = name.rpartition(".")
-    if module in kernels:
-        return f"conv{kernels.index(module) + 1}.{kind}"
-    for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-        if kind in (part, f"{part}_l0"):
-            return f"lstm.{part}"
-    for role, words in (("critic", ("critic", "value")), ("actor", ("actor", "policy"))):
-        if kind in ("weight", "bias") and any(word in module for word in words):
-            return f"{role}.{kind}"
-    return None
-
-
-def _convert(found: dict) -> dict:
-    """Our parameters from tensors by the names of MODULE_ORDER."""
-    t = {name: np.asarray(tensor, np.float32) for name, tensor in found.items()}
-    for name, tensor in t.items():
-        if not np.all(np.isfinite(tensor)):
-            raise WeightsError(f"{name} holds values that are not finite.")
-    _check_shapes(t)
+def _convert(names: dict, tensors) -> dict:
+    """Our parameters from tensors, where `names` gives the name of each role in MODULE_ORDER."""
+    t = {role: _array(names[role], tensors[names[role]]) for role in MODULE_ORDER}
+    _check_shapes(t, names)
     params = {
         f"conv_{i}": {"w": t[f"conv{i + 1}.weight"].transpose(2, 3, 1, 0), "b": t[f"conv{i + 1}.bias"]}
         for i in range(CONVOLUTIONS)
     }
-    channels = t["conv4.weight"].shape[0]
+    channels = t["conv4.bias"].size
     gates, flat = t["lstm.weight_ih"].shape
-    side = round((flat / channels) ** 0.5)
+    side = math.isqrt(flat // channels)
     w_ih = t["lstm.weight_ih"].reshape(gates, channels, side, side).transpose(2, 3, 1, 0).reshape(flat, gates)
     params["lstm"] = {"w_ih": w_ih, "w_hh": t["lstm.weight_hh"].T, "b": t["lstm.bias_ih"] + t["lstm.bias_hh"]}
     for head in ("actor", "critic"):
-        params[head] = {"w": t[f"{head}.weight"].T, "b": t[f"{head}.bias"]}
+        params[head] = {"w": t[f"{head}_linear.weight"].T, "b": t[f"{head}_linear.bias"]}
     return {"params": jax.tree.map(np.ascontiguousarray, params)}
 
 
-def _check_shapes(t: dict):
-    """Raise WeightsError on the first tensor whose shape does not follow from those before it."""
-    expected, channels = {}, None
-    for i in range(1, CONVOLUTIONS + 1):
-        kernel = t[f"conv{i}.weight"].shape
-        expected[f"conv{i}.weight"] = (None, channels, 3, 3)
-        expected[f"conv{i}.bias"] = kernel[:1]
-        channels = kernel[0]
-    hidden = t["lstm.weight_hh"].shape[-1]
-    flat = t["lstm.weight_ih"].shape[-1]
-    square = (flat // channels) ** 0.5 if channels and flat % channels == 0 else 0.5
-    expected |= {
-        "lstm.weight_ih": (4 * hidden, flat if square == int(square) else f"{channels} n²"),
+def _array(name, tensor) -> np.ndarray:
+    """A tensor of finite numbers as NumPy float32."""
+    if hasattr(tensor, "detach"):  # PyTorch's: perhaps a parameter, on a GPU, or in bfloat16
+        tensor = tensor.detach().cpu().float().numpy()
+    try:
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused below
+            array = np.asarray(tensor).astype(np.float32, casting="same_kind")
+    except (TypeError, ValueError):
+        raise WeightsError(f"{name} is not a tensor of real numbers.") from None
+    if not np.all(np.isfinite(array)):
+        raise WeightsError(f"{name} holds values that are not finite.")
+    return array
+
+
+def _check_shapes(t: dict, names: dict):
+    """Raise WeightsError on the first tensor whose shape does not follow from the others'."""
+
+    def size(role, axis):  # at least 1, also where the axis is missing: then the number of axes is refused
+        return max((1, *t[role].shape[axis : axis + 1]))
+
+    features, hidden = size("conv1.weight", 0), size("lstm.weight_hh", 1)
+    side = max(1, round(math.sqrt(size("lstm.weight_ih", 1) / features)))
+    expected = {
+        "lstm.weight_ih": (4 * hidden, features * side**2),
         "lstm.weight_hh": (4 * hidden, hidden),
         "lstm.bias_ih": (4 * hidden,),
         "lstm.bias_hh": (4 * hidden,),
-        "critic.weight": (1, hidden),
-        "critic.bias": (1,),
-        "actor.weight": (None, hidden),
-        "actor.bias": t["actor.weight"].shape[:1],
     }
-    for name, shape in expected.items():
-        got = t[name].shape
-        if len(got) != len(shape) or any(e not in (None, g) for g, e in zip(got, shape, strict=True)):
-            wanted = ", ".join("any" if size is None else str(size) for size in shape)
-            raise WeightsError(f"{name} has shape {got}; expected ({wanted}).")
+    for i in range(1, CONVOLUTIONS + 1):
+        channels = size("conv1.weight", 1) if i == 1 else features
+        expected |= {f"conv{i}.weight": (features, channels, 3, 3), f"conv{i}.bias": (features,)}
+    for head, rows in (("critic", 1), ("actor", size("actor_linear.weight", 0))):
+        expected |= {f"{head}_linear.weight": (rows, hidden), f"{head}_linear.bias": (rows,)}
+    for role in MODULE_ORDER:
+        if t[role].shape != expected[role]:
+            raise WeightsError(f"{names[role]} has shape {t[role].shape}; expected {expected[role]}.")
 
 
 def to_state_dict(params) -> dict:
-    """PyTorch's state dict of our parameters, under pytorch-a3c's names; the second LSTM bias is 0."""
-    p = jax.tree.map(np.asarray, params["params"])
+    """PyTorch's state dict of our parameters, under pytorch-a3c's names; the second bias of the LSTM is 0.
+
+    The inverse of `from_state_dict`; save it with safetensors' `save_file(state_dict, path)` or
+    `np.savez(path, **state_dict)`.
+
+    Raises: WeightsError on parameters of another network.
+    """
+    p = jax.tree.map(np.asarray, params.get("params", {}))
+    missing = {*(f"conv_{i}" for i in range(CONVOLUTIONS)), "lstm", "actor", "critic"} - set(p)
+    if missing:
+        raise WeightsError(f"these are not the parameters of an ActorCriticLSTM: no {', '.join(sorted(missing))}.")
     state_dict = {}
     for i in range(CONVOLUTIONS):
         state_dict[f"conv{i + 1}.weight"] = p[f"conv_{i}"]["w"].transpose(3, 2, 0, 1)
         state_dict[f"conv{i + 1}.bias"] = p[f"conv_{i}"]["b"]
     flat, gates = p["lstm"]["w_ih"].shape
     channels = p["conv_3"]["b"].size
-    side = round((flat / channels) ** 0.5)
+    side = math.isqrt(flat // channels)
     w_ih = p["lstm"]["w_ih"].reshape(side, side, channels, gates).transpose(3, 2, 0, 1).reshape(gates, flat)
-    state_dict |= {
-        "lstm.weight_ih": w_ih,
-        "lstm.weight_hh": p["lstm"]["w_hh"].T,
-        "lstm.bias_ih": p["lstm"]["b"],
-        "lstm.bias_hh": np.zeros_like(p["lstm"]["b"]),
-    }
+    bias = p["lstm"]["b"]
+    state_dict |= {"lstm.weight_ih": w_ih, "lstm.weight_hh": p["lstm"]["w_hh"].T}
+    state_dict |= {"lstm.bias_ih": bias, "lstm.bias_hh": np.zeros_like(bias)}
     for head in ("critic", "actor"):
         state_dict[f"{head}_linear.weight"] = p[head]["w"].T
         state_dict[f"{head}_linear.bias"] = p[head]["b"]
-    return {name: np.ascontiguousarray(tensor) for name, tensor in state_dict.items()}
+    return {name: np.array(tensor, order="C") for name, tensor in state_dict.items()}  # copies, so writable

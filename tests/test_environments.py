@@ -1,7 +1,9 @@
 """Pools: the compiled step against the host's, the flags, the scores against the emulator's, and refusals."""
 
+import dataclasses
 import gc
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.environments import init_normalizer, make, normalize
+from jaxrl.environments import PROTOCOLS, envpool_pool, init_normalizer, make, normalize
 from jaxrl.environments.pool import environment_seeds
 
 GAME = "Riverraid-v5"
@@ -327,7 +329,10 @@ def test_processes_play_what_one_process_plays_and_end_with_the_pool():
     actions = actions_for(pools[0], 80)
     assert_same(*(play(pool, actions) for pool in pools))
     processes = pools[1]._vector.processes
-    assert len(processes) == 2 and all(process.is_alive() for process in processes)
+    assert len(processes) == 2
+    for process in processes:
+        os.kill(process.pid, signal.SIGINT)  # Ctrl-C reaches every process of a terminal
+    assert play(pools[1], actions).valid.any() and all(process.is_alive() for process in processes)
     pools[1].close()
     assert not any(process.is_alive() for process in processes)
 
@@ -400,7 +405,46 @@ def test_render_shows_the_latest_frame(protocol):
     assert differs(before, pool.render())
 
 
+# ---------------------------------------------------------------- what EnvPool is told
+
+
+def test_envpool_is_told_the_protocol():
+    """In Riverraid a FIRE at the start changes nothing, so no game would show it."""
+    for name, fire, noop in (("machado", False, 1), ("nature", True, 30)):
+        config = make(GAME, name, 1)._env.config
+        assert (config["use_fire_reset"], config["noop_max"]) == (fire, noop)
+
+
+@pytest.mark.parametrize(
+    "num_envs, asked, cores, expected",
+    [
+        (8, None, 4, {"num_threads": 4, "thread_affinity_offset": 0}),
+        (8, 1, 4, {"num_threads": 1}),
+        (2, None, 4, {"num_threads": 2}),
+        (8, None, 2, {"num_threads": 2}),
+    ],
+)
+def test_threads_are_pinned_only_when_they_fill_the_machine(monkeypatch, num_envs, asked, cores, expected):
+    monkeypatch.setattr(envpool_pool, "available_cores", lambda: cores)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert envpool_pool._threads(num_envs, asked) == expected
+
+
 # ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    "base, change, message",
+    [
+        ("machado", {"noop_max": None}, "needs noop_max and max_pool"),
+        ("machado", {"max_pool": False}, "needs noop_max and max_pool"),
+        ("origin", {"noop_max": 30, "max_pool": True}, "random frame skip has no max_pool or noop_max"),
+    ],
+)
+def test_a_protocol_of_one_s_own_that_cannot_be_played_is_refused(monkeypatch, base, change, message):
+    monkeypatch.setitem(PROTOCOLS, "mine", dataclasses.replace(PROTOCOLS[base], name="mine", **change))
+    with pytest.raises(ValueError, match=message):
+        make(GAME, "mine", 1)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,18 @@ def test_the_command_line(run_dir, tmp_path):
     assert "mean" in done.stdout and done.stderr == "" and (tmp_path / "scores.json").exists()
     done = command(run_dir, "--protocol", "machdo")
     assert done.returncode == 2 and done.stderr == "error: there is no protocol 'machdo'; did you mean machado?\n"
+
+
+def test_ctrl_c_ends_it_at_once(run_dir, tmp_path):
+    line = [sys.executable, ROOT / "experiments" / "evaluate.py", run_dir, "--games", "500", "--output", tmp_path / "x"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "/500 games" in process.stdout.readline()  # compiled, and playing
+    process.send_signal(signal.SIGINT)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and err == "" and list(tmp_path.iterdir()) == []
 
 
 def test_every_option_has_its_help(capsys):

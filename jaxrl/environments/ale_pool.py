@@ -8,6 +8,8 @@ and neither JAX nor the user's script.
 
 import contextlib
 import functools
+import multiprocessing
+import signal
 import sys
 import types
 import weakref
@@ -97,6 +99,8 @@ def _group(env_id: str, protocol: Protocol, size: int) -> Callable[[], SyncVecto
     )
 
     def make_group() -> SyncVectorEnv:
+        if multiprocessing.parent_process() is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
         gymnasium.register_envs(ale_py)
         group = SyncVectorEnv([make_env] * size, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
