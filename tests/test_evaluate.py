@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tyro
 
-from jaxrl import environments, interop, metrics, training
+from jaxrl import cli, environments, interop, metrics, training
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.evaluation import Scores
 from jaxrl.networks import ActorCriticLSTM
@@ -154,15 +154,21 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path):
 
 
 def test_the_command_line(run_dir, tmp_path):
-    def command(*arguments):
-        line = [sys.executable, ROOT / "experiments" / "evaluate.py", *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, timeout=120)
+    line = [sys.executable, ROOT / "experiments" / "evaluate.py", run_dir, "--games", "1", "--no-video"]
+    output = tmp_path / "scores.json"
+    done = subprocess.run([*line, "--output", output], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "mean" in done.stdout and output.exists()
 
-    done = command(run_dir, "--games", "1", "--no-video", "--output", tmp_path / "scores.json")
-    assert done.returncode == 0, done.stderr
-    assert "mean" in done.stdout and done.stderr == "" and (tmp_path / "scores.json").exists()
-    done = command(run_dir, "--protocol", "machdo")
-    assert done.returncode == 2 and done.stderr == "error: there is no protocol 'machdo'; did you mean machado?\n"
+
+@pytest.mark.parametrize("option", ["--protocol=machdo", "--games=many", "--no-such-option=1"])
+def test_a_mistake_ends_with_2_and_no_traceback(run_dir, option, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(run_dir), option])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(script.main, script.Config)
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert option.partition("=")[0].strip("-") in err and "Traceback" not in err
 
 
 def test_ctrl_c_ends_it_at_once(run_dir, tmp_path):
