@@ -1,9 +1,17 @@
-"""Losses: scalars with derived gradients. Sums over all leading axes; a weight masks and averages."""
+"""Losses: scalars with derived gradients.
+
+A loss is Σ weight · (loss of a row) over all rows, so that one argument masks, averages and takes importance weights.
+A weight is one number for each row, or one for all; where it is left out it is 1 / (number of rows), and the loss is
+the mean. It has a gradient like any other argument: the loss of its row, or of all.
+"""
+
+import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import checks, log_softmax
+from jaxrl.layers import checks, log_softmax, sigmoid, softplus, tanh
 
 
 def _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
@@ -78,9 +86,347 @@ def actor_critic_loss(
     Raises: ValueError on shapes that do not fit, TypeError on types that do not.
     """
     checks.floating(logits=logits, v=v, advantage=advantage, target=target, weight=weight)
-    if not jnp.issubdtype(jnp.result_type(a), jnp.integer):
-        raise TypeError(f"a must hold integers, the actions taken; got {jnp.result_type(a)}.")
+    checks.integer("the actions taken", a=a)
     for name, array in {"v": v, "a": a, "advantage": advantage, "target": target, "weight": weight}.items():
         checks.shape(name, array, jnp.shape(logits)[:-1], "logits without its last axis")
     coefficients = (jnp.asarray(c, jnp.result_type(logits)) for c in (entropy_coefficient, value_coefficient))
     return _actor_critic(logits, v, a, advantage, target, weight, *coefficients)
+
+
+def _weights(weight, rows, like):
+    """The weight as given, or what makes the sum a mean."""
+    if weight is None:
+        return jnp.asarray(1 / max(math.prod(rows), 1), jnp.result_type(like))
+    checks.floating(weight=weight)
+    if jnp.ndim(weight):
+        checks.shape("weight", weight, rows, "one number for each row, or one for all")
+    return jnp.asarray(weight, jnp.result_type(like))
+
+
+def _dweight(weight, dy, each):
+    """The gradient of the weight from the loss of each row."""
+    return dy * (each if weight.ndim else jnp.sum(each))
+
+
+def _over_entries(scale):
+    """A number for each row, or one for all, in a form that multiplies rows of entries."""
+    return scale[..., None] if scale.ndim else scale
+
+
+def _same_shape(**arrays):
+    """Raise unless all hold floating-point numbers and have the shape of the first."""
+    checks.floating(**arrays)
+    (first, shape), *others = ((name, jnp.shape(array)) for name, array in arrays.items())
+    for name, _ in others:
+        checks.shape(name, arrays[name], shape, f"that of {first}")
+
+
+def _squared_fwd(prediction, target, weight):
+    error = target - prediction
+    return jnp.sum(weight * (0.5 * error * error)), (error, weight)
+
+
+def _squared_bwd(residuals, dy):
+    error, weight = residuals
+    dtarget = dy * weight * error
+    return -dtarget, dtarget, _dweight(weight, dy, 0.5 * error * error)
+
+
+@jax.custom_vjp
+def _squared(prediction, target, weight):
+    return _squared_fwd(prediction, target, weight)[0]
+
+
+_squared.defvjp(_squared_fwd, _squared_bwd)
+
+
+def squared_loss(prediction, target, weight=None) -> jax.Array:
+    """Half the squared error.
+
+        L = Σ weight ½ e²,  e = target − prediction        dprediction = −weight e        dtarget = weight e
+
+    Args:
+      prediction: any shape.
+      target: the same shape.
+      weight: the same shape, or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    _same_shape(prediction=prediction, target=target)
+    return _squared(prediction, target, _weights(weight, jnp.shape(prediction), prediction))
+
+
+def _huber_fwd(delta, prediction, target, weight):
+    error = target - prediction
+    near = jnp.minimum(jnp.abs(error), delta)
+    return jnp.sum(weight * (near * (jnp.abs(error) - 0.5 * near))), (error, weight)
+
+
+def _huber_bwd(delta, residuals, dy):
+    error, weight = residuals
+    size = jnp.abs(error)
+    near = jnp.minimum(size, delta)
+    dtarget = dy * weight * jnp.clip(error, -delta, delta)
+    return -dtarget, dtarget, _dweight(weight, dy, near * (size - 0.5 * near))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _huber(delta, prediction, target, weight):
+    return _huber_fwd(delta, prediction, target, weight)[0]
+
+
+_huber.defvjp(_huber_fwd, _huber_bwd)
+
+
+def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
+    """Squared error near the target, absolute error far from it.
+
+        L = Σ weight ( ½ e²  (|e| ≤ δ),   δ (|e| − ½ δ)  (|e| > δ) ) = Σ weight m (|e| − ½ m)
+        e = target − prediction,  m = min(|e|, δ)
+        dprediction = −weight clip(e, −δ, δ)               dtarget = weight clip(e, −δ, δ)
+
+    Source: "Robust estimation of a location parameter" by Huber, Ann. Math. Statist. 35 (1964); in DQN the gradient
+    is said to be "clipped" to [−1, 1], which is this loss.
+
+    Args:
+      prediction: any shape.
+      target: the same shape.
+      weight: the same shape, or a scalar; None for the mean.
+      delta: δ, a Python number above 0.
+
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
+    floating-point.
+    """
+    _same_shape(prediction=prediction, target=target)
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    return _huber(float(delta), prediction, target, _weights(weight, jnp.shape(prediction), prediction))
+
+
+def _cross_entropy_fwd(logits, labels, weight):
+    log_p = log_softmax(logits)
+    each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    return jnp.sum(weight * each), (log_p, labels, weight)
+
+
+def _cross_entropy_bwd(residuals, dy):
+    log_p, labels, weight = residuals
+    each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    label = jax.nn.one_hot(labels, log_p.shape[-1], dtype=log_p.dtype)
+    dlogits = _over_entries(dy * weight) * (jnp.exp(log_p) - label)
+    return dlogits, None, _dweight(weight, dy, each)
+
+
+@jax.custom_vjp
+def _cross_entropy(logits, labels, weight):
+    return _cross_entropy_fwd(logits, labels, weight)[0]
+
+
+_cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
+
+
+def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
+    """Negative log-likelihood of the right class, from logits.
+
+        L = −Σ weight log p_label,   p = softmax(logits)           dlogits_k = weight (p_k − δ_{k, label})
+
+    Args:
+      logits: [..., K].
+      labels: int [...], from 0 to K − 1.
+      weight: [...], or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on types that do not.
+    """
+    checks.floating(logits=logits)
+    checks.integer("the classes", labels=labels)
+    checks.shape("labels", labels, jnp.shape(logits)[:-1], "logits without its last axis")
+    return _cross_entropy(logits, jnp.asarray(labels), _weights(weight, jnp.shape(logits)[:-1], logits))
+
+
+def _binary_each(logits, targets):
+    zero = jnp.zeros((), logits.dtype)
+    small = jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return small + targets * jnp.maximum(-logits, zero) + (1 - targets) * jnp.maximum(logits, zero)
+
+
+def _binary_fwd(logits, targets, weight):
+    return jnp.sum(weight * _binary_each(logits, targets)), (logits, targets, weight)
+
+
+def _binary_bwd(residuals, dy):
+    logits, targets, weight = residuals
+    scale = dy * weight
+    return scale * (sigmoid(logits) - targets), -scale * logits, _dweight(weight, dy, _binary_each(logits, targets))
+
+
+@jax.custom_vjp
+def _binary(logits, targets, weight):
+    return _binary_fwd(logits, targets, weight)[0]
+
+
+_binary.defvjp(_binary_fwd, _binary_bwd)
+
+
+def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
+    """Negative log-likelihood of a yes or no, from its logit.
+
+        L = −Σ weight [ t log σ(z) + (1 − t) log σ(−z) ]
+          = Σ weight [ log(1 + e^(−|z|)) + t max(−z, 0) + (1 − t) max(z, 0) ]
+        dz = weight (σ(z) − t)             dt = −weight z
+
+    The second line is the first because −log σ(z) = softplus(−z) = log(1 + e^(−|z|)) + max(−z, 0); it has one
+    exponential, which cannot overflow, and loses no digits where the loss is small.
+
+    Args:
+      logits: z, any shape.
+      targets: t, the same shape, between 0 and 1.
+      weight: the same shape, or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    _same_shape(logits=logits, targets=targets)
+    return _binary(logits, targets, _weights(weight, jnp.shape(logits), logits))
+
+
+LOG_ROOT_2PI = 0.9189385332046727  # ½ log 2π
+
+
+def _over(a, log_std):
+    """a e^(−log_std), and 0 where a is, for 0 · ∞ is no number."""
+    return jnp.where(a == 0, a, a * jnp.exp(-log_std))
+
+
+def _nll(z, log_std):
+    return jnp.sum(0.5 * z * z + log_std + LOG_ROOT_2PI, -1)
+
+
+def _gaussian_nll_fwd(x, mean, log_std, weight):
+    z = _over(x - mean, log_std)
+    return jnp.sum(weight * _nll(z, log_std)), (z, log_std, weight)
+
+
+def _gaussian_nll_bwd(residuals, dy):
+    z, log_std, weight = residuals
+    scale = _over_entries(dy * weight)
+    dx = scale * _over(z, log_std)
+    return dx, -dx, scale * (1 - z * z), _dweight(weight, dy, _nll(z, log_std))
+
+
+@jax.custom_vjp
+def _gaussian_nll(x, mean, log_std, weight):
+    return _gaussian_nll_fwd(x, mean, log_std, weight)[0]
+
+
+_gaussian_nll.defvjp(_gaussian_nll_fwd, _gaussian_nll_bwd)
+
+
+def gaussian_nll(x, mean, log_std, weight=None) -> jax.Array:
+    """Negative log-likelihood under a Gaussian with independent entries.
+
+        L = Σ weight Σ_d [ ½ z_d² + log σ_d + ½ log 2π ],    z = (x − μ) / σ
+        dx = weight z / σ        dμ = −weight z / σ        dlog σ = weight (1 − z²)
+
+    Args:
+      x: [..., D].
+      mean: μ [..., D].
+      log_std: log σ [..., D].
+      weight: [...], or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    _same_shape(x=x, mean=mean, log_std=log_std)
+    return _gaussian_nll(x, mean, log_std, _weights(weight, jnp.shape(x)[:-1], x))
+
+
+def _kl(log_ratio, z):
+    """Of one row, from log σ_p − log σ_q and (μ_p − μ_q) / σ_q; e^2r − 1 − 2r without loss of digits near r = 0."""
+    return jnp.sum(0.5 * (jnp.expm1(2 * log_ratio) + z * z) - log_ratio, -1)
+
+
+def _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q, weight):
+    z = _over(mean_p - mean_q, log_std_q)
+    log_ratio = log_std_p - log_std_q
+    return jnp.sum(weight * _kl(log_ratio, z)), (z, log_ratio, log_std_q, weight)
+
+
+def _gaussian_kl_bwd(residuals, dy):
+    z, log_ratio, log_std_q, weight = residuals
+    scale = _over_entries(dy * weight)
+    dmean = scale * _over(z, log_std_q)
+    narrower = jnp.expm1(2 * log_ratio)
+    return dmean, scale * narrower, -dmean, -scale * (narrower + z * z), _dweight(weight, dy, _kl(log_ratio, z))
+
+
+@jax.custom_vjp
+def _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight):
+    return _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q, weight)[0]
+
+
+_gaussian_kl.defvjp(_gaussian_kl_fwd, _gaussian_kl_bwd)
+
+
+def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
+    """Kullback-Leibler divergence KL(p ‖ q) between Gaussians with independent entries.
+
+        L = Σ weight Σ_d [ ½ (e^(2 ρ_d) − 1 + z_d²) − ρ_d ],    ρ = log σ_p − log σ_q,   z = (μ_p − μ_q) / σ_q
+        dμ_p = weight z / σ_q        dlog σ_p = weight (e^(2ρ) − 1)
+        dμ_q = −weight z / σ_q       dlog σ_q = −weight (e^(2ρ) − 1 + z²)
+
+    Args:
+      mean_p: [..., D].
+      log_std_p: [..., D].
+      mean_q: [..., D].
+      log_std_q: [..., D].
+      weight: [...], or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    _same_shape(mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q)
+    return _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, _weights(weight, jnp.shape(mean_p)[:-1], mean_p))
+
+
+LOG_2 = 0.6931471805599453
+
+
+def _tanh_gaussian_fwd(u, mean, log_std):
+    z = _over(u - mean, log_std)
+    log_slope = 2 * (LOG_2 - u - softplus(-2 * u))
+    return -_nll(z, log_std) - jnp.sum(log_slope, -1), (u, z, log_std)
+
+
+def _tanh_gaussian_bwd(residuals, dy):
+    u, z, log_std = residuals
+    dy = dy[..., None]
+    dmean = dy * _over(z, log_std)
+    return dy * 2 * tanh(u) - dmean, dmean, dy * (z * z - 1)
+
+
+@jax.custom_vjp
+def _tanh_gaussian(u, mean, log_std):
+    return _tanh_gaussian_fwd(u, mean, log_std)[0]
+
+
+_tanh_gaussian.defvjp(_tanh_gaussian_fwd, _tanh_gaussian_bwd)
+
+
+def tanh_gaussian_log_prob(u, mean, log_std) -> jax.Array:
+    """Log-probability of the action a = tanh(u), where u is Gaussian: the policy of soft actor-critic.
+
+        log π(a) = log N(u; μ, σ) − Σ_d log(1 − tanh² u_d)            1 − tanh² u = da/du squeezes the density
+        log(1 − tanh² u) = 2 (log 2 − u − softplus(−2u))              which stays finite where 1 − tanh² u rounds to 0
+        du = −z / σ + 2 tanh u        dμ = z / σ        dlog σ = z² − 1             z = (u − μ) / σ
+
+    u is the argument, and not a, because u cannot be had back from a rounded a. Source: "Soft actor-critic" by Haarnoja
+    et al. (https://arxiv.org/abs/1801.01290), appendix C.
+
+    Args:
+      u: the action before the tanh [..., D].
+      mean: μ [..., D].
+      log_std: log σ [..., D].
+
+    Returns: [...].
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    _same_shape(u=u, mean=mean, log_std=log_std)
+    return _tanh_gaussian(u, mean, log_std)

@@ -14,11 +14,9 @@ from jax.test_util import check_grads
 from jaxrl import layers, losses
 from jaxrl.layers import audit, conv, reference
 
-NAMES = ["conv2d", "linear", "lstm", "lstm_cell", "elu", "sigmoid", "tanh", "softmax", "log_softmax"]
-
 
 def layer(name):
-    return getattr(losses if name == "actor_critic_loss" else layers, name)
+    return getattr(layers, name, None) or getattr(losses, name)
 
 
 def normal(*shape, seed=0):
@@ -37,6 +35,11 @@ def conv_args(batch, height, width, channels, outputs, kernel, groups=1, bias=Tr
     return normal(batch, height, width, channels), w, normal(outputs) if bias else None
 
 
+def gated(steps=5, batch=3, inputs=4, hidden=6, reset=True):
+    x, h_0, _, _, _, _, flags = recurrent(steps, batch, inputs, hidden, reset)
+    return x, h_0, normal(inputs, 3 * hidden), normal(hidden, 3 * hidden), normal(3 * hidden), normal(hidden), flags
+
+
 KINKS = np.array([-1e4, -30.0, -1.0, -1e-3, 1e-3, 1.0, 30.0, 1e4])
 LOSS = (
     normal(4, 3, 5),
@@ -48,6 +51,19 @@ LOSS = (
     np.float64(0.1),
     np.float64(0.7),
 )
+
+ROWS, IMAGES, VECTOR = normal(4, 3, 5), normal(2, 7, 8, 3), normal(5)
+LABELS = np.arange(12).reshape(4, 3) % 5
+WEIGHT = np.abs(normal(4, 3, seed=3))
+NOISY = (ROWS, normal(5, 6), normal(6), normal(5, 6, seed=1), normal(6, seed=1), normal(5), normal(6, seed=2))
+UPSAMPLE = {"stride": (2, 3), "padding": ((0, 1), (1, 0)), "dilation": (2, 1), "groups": 2, "output_padding": (1, 0)}
+KEY = np.array([1, 2], np.uint32)
+
+
+def around(*seeds):
+    """Arrays [4, 3, 5], apart from each other."""
+    return tuple(normal(4, 3, 5, seed=seed) for seed in seeds)
+
 
 DILATED = {"stride": (2, 3), "dilation": (2, 1), "padding": ((0, 3), (2, 1)), "groups": 2}
 ODD = {"stride": (2, 3), "dilation": (2, 1), "padding": ((0, 2), (1, 0)), "groups": 2}
@@ -79,7 +95,60 @@ CASES = {
     "softmax far apart": ("softmax", (KINKS,), {}),
     "log_softmax": ("log_softmax", (normal(3, 4, 5),), {}),
     "log_softmax far apart": ("log_softmax", (KINKS,), {}),
+    "conv_transpose2d": ("conv_transpose2d", (normal(2, 5, 4, 3), normal(4, 4, 5, 3), normal(5)), {"stride": 2, "padding": 1}),
+    "conv_transpose2d odd": ("conv_transpose2d", (normal(1, 5, 4, 4), normal(3, 2, 3, 4), normal(6)), UPSAMPLE),
+    "conv_transpose2d same": (
+        "conv_transpose2d", (normal(2, 3, 5, 4), normal(3, 3, 5, 4), None), {"stride": 2, "padding": "SAME"}
+    ),
+    "conv_transpose2d empty batch": ("conv_transpose2d", (normal(0, 3, 5, 4), normal(3, 3, 5, 4), None), {}),
+    "max_pool2d": ("max_pool2d", (IMAGES,), {"window": 2}),
+    "max_pool2d overlapping": ("max_pool2d", (IMAGES,), {"window": 3, "stride": 2, "padding": 1}),
+    "max_pool2d with ties": ("max_pool2d", (np.round(IMAGES),), {"window": 3, "stride": 1, "padding": "SAME"}),
+    "max_pool2d odd": (
+        "max_pool2d", (IMAGES,), {"window": (3, 2), "stride": (1, 3), "padding": ((2, 0), (1, 1))}
+    ),
+    "max_pool2d with gaps": ("max_pool2d", (IMAGES,), {"window": (2, 1), "stride": (4, 3)}),
+    "max_pool2d empty batch": ("max_pool2d", (IMAGES[:0],), {"window": 2}),
+    "avg_pool2d": ("avg_pool2d", (IMAGES,), {"window": 2}),
+    "avg_pool2d overlapping": ("avg_pool2d", (IMAGES,), {"window": 3, "stride": 2, "padding": 1}),
+    "avg_pool2d empty batch": ("avg_pool2d", (IMAGES[:0],), {"window": 2}),
+    "global_avg_pool2d": ("global_avg_pool2d", (IMAGES,), {}),
+    "relu": ("relu", (KINKS,), {}),
+    "leaky_relu": ("leaky_relu", (KINKS,), {"slope": 0.2}),
+    "softplus": ("softplus", (KINKS,), {}),
+    "gelu": ("gelu", (3 * VECTOR,), {}),
+    "gelu approximate": ("gelu", (3 * VECTOR,), {"approximate": True}),
+    "dropout": ("dropout", (ROWS, KEY), {"rate": 0.3}),
+    "layer_norm": ("layer_norm", (ROWS, VECTOR, normal(5, seed=1)), {}),
+    "layer_norm empty batch": ("layer_norm", (ROWS[:0], VECTOR, normal(5, seed=1)), {}),
+    "batch_norm": ("batch_norm", (ROWS, VECTOR, normal(5, seed=1), normal(5, seed=2), VECTOR**2), {"momentum": 0.7}),
+    "batch_norm inference": (
+        "batch_norm", (ROWS, VECTOR, normal(5, seed=1), normal(5, seed=2), 0.5 + VECTOR**2), {"training": False}
+    ),
+    "batch_norm empty batch": ("batch_norm", (ROWS[:0], *[VECTOR] * 3, VECTOR**2), {}),
+    "embedding": ("embedding", (LABELS, normal(7, 4)), {}),
+    "embedding of one id": ("embedding", (np.int64(3), normal(7, 4)), {}),
+    "gru": ("gru", gated(), {}),
+    "gru without reset": ("gru", gated(reset=False), {}),
+    "gru of one step": ("gru", gated(steps=1, batch=1), {}),
+    "gru_cell": ("gru_cell", (gated()[0][0], *gated()[1:6]), {}),
+    "dueling": ("dueling", (WEIGHT, ROWS), {}),
+    "dueling max": ("dueling", (WEIGHT, np.round(ROWS)), {"combine": "max"}),
+    "noisy_linear": ("noisy_linear", NOISY, {}),
     "actor_critic_loss": ("actor_critic_loss", LOSS, {}),
+    "squared_loss": ("squared_loss", around(0, 1), {}),
+    "squared_loss weighted": ("squared_loss", around(0, 1, 2), {}),
+    "huber_loss": ("huber_loss", around(0, 1), {"delta": 0.7}),
+    "huber_loss weighted": ("huber_loss", around(0, 1, 2), {}),
+    "softmax_cross_entropy": ("softmax_cross_entropy", (ROWS, LABELS), {}),
+    "softmax_cross_entropy weighted": ("softmax_cross_entropy", (ROWS, LABELS, WEIGHT), {}),
+    "binary_cross_entropy": ("binary_cross_entropy", (4 * ROWS, np.abs(np.sin(ROWS))), {}),
+    "binary_cross_entropy weighted": ("binary_cross_entropy", (4 * ROWS, np.abs(np.sin(ROWS)), *around(2)), {}),
+    "gaussian_nll": ("gaussian_nll", around(0, 1, 2), {}),
+    "gaussian_nll weighted": ("gaussian_nll", (*around(0, 1, 2), WEIGHT), {}),
+    "gaussian_kl": ("gaussian_kl", around(0, 1, 2, 3), {}),
+    "gaussian_kl weighted": ("gaussian_kl", (*around(0, 1, 2, 3), np.float64(0.3)), {}),
+    "tanh_gaussian_log_prob": ("tanh_gaussian_log_prob", around(0, 1, 2), {}),
 }  # fmt: skip
 every_case = pytest.mark.parametrize(("name", "args", "options"), CASES.values(), ids=CASES)
 
@@ -93,32 +162,28 @@ def test_value_and_cotangents_equal_autodiff_of_the_reference(name, args, option
     assert max(row.value32, row.cotangent32) < 2e-4
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "conv2d odd",
-        "conv2d one channel",
-        "conv2d by residues, dilated",
-        "linear",
-        "lstm",
-        "lstm_cell",
-        "elu alpha",
-        "softmax",
-        "log_softmax",
-        "actor_critic_loss",
-    ],
-)
+# Differences cannot be taken where the value has a jump in its slope, and need no case without entries.
+SMOOTH = [c for c in CASES if not any(word in c for word in ("empty", "ties", "far apart", "elu", "dueling max"))]
+SMOOTH += ["elu alpha", "gelu", "gelu approximate"]
+# What takes no gradient on purpose: the noise, the running statistics.
+STOPPED = {"noisy_linear": (5, 6), "batch_norm": (3, 4), "huber_loss": ()}
+FIRST_ORDER = ("conv2d", "conv_transpose2d", "huber_loss")  # the others are checked at second order too
+
+
+@pytest.mark.parametrize("case", SMOOTH)
 def test_finite_differences(case, x64):
     name, args, options = CASES[case]
-    free = [i for i, a in enumerate(args) if a is not None and np.asarray(a).dtype == np.float64]
+    stopped = STOPPED.get(name, ()) if options.get("training", True) else ()
+    free = [i for i, a in enumerate(args) if a is not None and np.asarray(a).dtype == np.float64 and i not in stopped]
 
     def function(*xs):
         merged = list(args)
         for i, x in zip(free, xs, strict=True):
             merged[i] = x
-        return layer(name)(*merged, **options)
+        value = layer(name)(*merged, **options)
+        return value[0] if stopped and name == "batch_norm" else value
 
-    order = 1 if name == "conv2d" else 2
+    order = 1 if name in FIRST_ORDER else 2
     check_grads(function, [jnp.asarray(args[i]) for i in free], order=order, modes=["rev"], atol=1e-5, rtol=1e-5)
 
 
@@ -155,16 +220,94 @@ def test_convolutions_of_any_geometry(data):
 def test_the_slope_at_a_kink_is_the_left_one():
     assert jax.grad(layers.elu)(0.0) == 1.0
     assert jax.grad(lambda x: layers.elu(x, 0.25))(0.0) == 0.25
+    assert jax.grad(layers.relu)(0.0) == 0.0
+    assert jax.grad(lambda x: layers.leaky_relu(x, 0.25))(0.0) == 0.25
 
 
-@pytest.mark.parametrize("name", ["elu", "sigmoid", "tanh", "softmax", "log_softmax"])
+def test_the_first_of_equal_entries_takes_the_gradient():
+    x = jnp.array([[1.0, 3.0], [3.0, 3.0]])[None, :, :, None]
+    dx = jax.grad(lambda x: layers.max_pool2d(x, 2).sum())(x)
+    np.testing.assert_array_equal(dx[0, :, :, 0], [[0, 1], [0, 0]])
+    dadvantage = jax.grad(lambda a: layers.dueling(jnp.zeros(()), a, "max")[0])(jnp.array([2.0, 5.0, 5.0]))
+    np.testing.assert_array_equal(dadvantage, [1, -1, 0])
+
+
+def test_dropout_keeps_the_mean_and_its_gradient_has_the_same_mask():
+    x = jnp.ones(100_000)
+    y, vjp = jax.vjp(lambda x: layers.dropout(x, jax.random.key(0), 0.3), x)
+    assert abs(y.mean() - 1) < 0.01 and abs((y == 0).mean() - 0.3) < 0.01
+    np.testing.assert_array_equal(vjp(x)[0], y)
+    assert layers.dropout(x, jax.random.key(0), 0.3, deterministic=True) is x
+
+
+def test_running_statistics_go_towards_those_of_the_batch():
+    x, zeros, ones = jnp.asarray(ROWS, jnp.float32), jnp.zeros(5), jnp.ones(5)
+    _, (mean, var) = layers.batch_norm(x, ones, zeros, zeros, ones, momentum=0.75)
+    rows = np.asarray(ROWS).reshape(-1, 5)
+    np.testing.assert_allclose(mean, 0.25 * rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(var, 0.75 + 0.25 * rows.var(0, ddof=1), rtol=1e-5)
+    assert layers.batch_norm(x[:0], ones, zeros, mean, var)[1] == (mean, var)
+
+
+def test_noise_is_factorised_and_its_absence_gives_the_affine_map():
+    noise_in, noise_out = layers.factorized_noise(jax.random.key(0), 2000, 3000)
+    assert noise_in.shape == (2000,) and noise_out.shape == (3000,)
+    for noise in (noise_in, noise_out):  # E f(ε)² = E |ε| = √(2/π)
+        np.testing.assert_allclose(jnp.mean(noise**2), np.sqrt(2 / np.pi), rtol=0.08)
+        assert abs(noise.mean()) < 0.08
+    x, w, b, *sigmas = (jnp.asarray(a, jnp.float32) for a in NOISY[:5])
+    quiet = layers.noisy_linear(x, w, b, *sigmas, jnp.zeros(5), jnp.zeros(6))
+    np.testing.assert_allclose(quiet, layers.linear(x, w, b), rtol=1e-6)
+
+
+def test_a_transposed_convolution_is_the_transpose_of_the_convolution(x64):
+    """⟨y, conv(x)⟩ = ⟨conv_transpose(y), x⟩ for every x and y."""
+    x, w, _ = map(jnp.asarray, conv_args(2, 9, 8, 3, 5, (3, 2)))
+    forward = layers.conv2d(x, w, None, stride=2, padding=1)
+    y = jnp.asarray(normal(*forward.shape))
+    back = layers.conv_transpose2d(y, w, None, stride=2, padding=1, output_padding=(0, 0))
+    np.testing.assert_allclose(jnp.vdot(y, forward), jnp.vdot(back, x), rtol=1e-12)
+
+
+ELEMENTWISE = ["elu", "relu", "leaky_relu", "sigmoid", "tanh", "softplus", "gelu"]
+EXTREMES = [-1e38, -1e4, -89.0, -1e-30, 0.0, 1e-30, 89.0, 1e4, 1e38]
+
+
+OTHERS = ["softmax", "log_softmax", "approximate gelu", "layer_norm", "batch_norm"]
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE + OTHERS)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_extreme_inputs_stay_finite(name, dtype):
-    x = jnp.array([-1e38, -1e4, -89.0, -1e-30, 0.0, 1e-30, 89.0, 1e4, 1e38], dtype)
-    value, vjp = jax.vjp(layer(name), x)
+    x, one = jnp.array(EXTREMES, dtype), jnp.ones((1,), dtype)
+    functions = {
+        "approximate gelu": partial(layers.gelu, approximate=True),
+        "layer_norm": lambda x: layers.layer_norm(x, jnp.ones_like(x), jnp.zeros_like(x)),
+        "batch_norm": lambda x: layers.batch_norm(x[:, None], one, one, one, one)[0],
+    }
+    value, vjp = jax.vjp(functions.get(name) or layer(name), x)
     (dx,) = vjp(jnp.ones_like(value))
     assert jnp.all(jnp.isfinite(value)) and jnp.all(jnp.isfinite(dx))
     assert value.dtype == dx.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["squared_loss", "huber_loss", "softmax_cross_entropy", "binary_cross_entropy",
+                                  "gaussian_nll", "gaussian_kl", "tanh_gaussian_log_prob"])  # fmt: skip
+def test_extreme_losses_are_numbers(name):
+    """They may be infinite, as the true value is beyond the largest number; never NaN, forward or backward."""
+    grid = jnp.array([-1e30, -1e4, -89.0, 0.0, 1.0, 89.0, 1e4, 1e30])
+    x, y = (a.reshape(-1) for a in jnp.meshgrid(grid, grid))
+    args = {
+        "softmax_cross_entropy": (jnp.stack([x, y], -1), jnp.arange(x.size) % 2),
+        "binary_cross_entropy": (x, jnp.clip(y, 0, 1)),
+        "gaussian_nll": (x[:, None], jnp.full((x.size, 1), 89.0), y[:, None]),
+        "gaussian_kl": (x[:, None], y[:, None], jnp.full((x.size, 1), 89.0), x[::-1, None]),
+        "tanh_gaussian_log_prob": (x[:, None], jnp.full((x.size, 1), 89.0), y[:, None]),
+    }.get(name, (x, y))
+    free = tuple(i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.floating))
+    rows = jax.vmap(jax.value_and_grad(layer(name), free))
+    for leaf in jax.tree.leaves(rows(*args)):
+        assert not jnp.any(jnp.isnan(leaf))
 
 
 def test_infinities_saturate():
@@ -172,9 +315,31 @@ def test_infinities_saturate():
     np.testing.assert_array_equal(layers.sigmoid(x), [0, 1])
     np.testing.assert_array_equal(layers.tanh(x), [-1, 1])
     np.testing.assert_array_equal(layers.elu(x), [-1, jnp.inf])
+    np.testing.assert_array_equal(layers.relu(x), [0, jnp.inf])
+    np.testing.assert_array_equal(layers.softplus(x), [0, jnp.inf])
 
 
-@pytest.mark.parametrize("case", ["conv2d by residues", "linear", "lstm", "lstm_cell", "actor_critic_loss"])
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "max_pool2d", "avg_pool2d", "layer_norm", "log_softmax"])
+def test_nan_and_infinities_pass_as_in_the_reference(name):
+    x = jnp.array([[-1.0, jnp.nan, 2.0, 3.0], [1.0, jnp.inf, 0.5, -2.0], [-jnp.inf, 1.0, 0.5, -2.0]])
+    if "pool" in name:
+        run = lambda f: f(x[..., None, None], (2, 1), 1)  # noqa: E731
+    elif name == "layer_norm":
+        run = lambda f: f(x, jnp.ones(4), jnp.zeros(4))  # noqa: E731
+    else:
+        run = lambda f: f(x)  # noqa: E731
+    np.testing.assert_array_equal(jnp.isnan(run(layer(name))), jnp.isnan(run(getattr(reference, name))))
+    np.testing.assert_array_equal(jnp.isinf(run(layer(name))), jnp.isinf(run(getattr(reference, name))))
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["conv2d by residues", "linear", "lstm", "lstm_cell", "actor_critic_loss", "conv_transpose2d", "gru", "gru_cell",
+     "max_pool2d overlapping", "avg_pool2d", "global_avg_pool2d", "batch_norm", "batch_norm inference", "layer_norm",
+     "dropout", "embedding", "dueling", "dueling max", "noisy_linear", "gelu", "softplus", "leaky_relu", "huber_loss",
+     "softmax_cross_entropy weighted", "binary_cross_entropy", "gaussian_nll", "gaussian_kl",
+     "tanh_gaussian_log_prob"],
+)  # fmt: skip
 def test_bfloat16_in_bfloat16_out(case):
     name, args, options = CASES[case]
     args = [jnp.asarray(a, jnp.bfloat16) if np.asarray(a).dtype == np.float64 else a for a in args]
@@ -184,7 +349,11 @@ def test_bfloat16_in_bfloat16_out(case):
     assert {leaf.dtype for leaf in jax.tree.leaves((value, gradients))} == {jnp.dtype(jnp.bfloat16)}
 
 
-@pytest.mark.parametrize("case", ["conv2d by residues", "lstm", "elu", "actor_critic_loss"])
+@pytest.mark.parametrize(
+    "case",
+    ["conv2d by residues", "lstm", "elu", "actor_critic_loss", "conv_transpose2d", "max_pool2d overlapping", "gru",
+     "batch_norm", "dropout", "embedding", "noisy_linear", "gaussian_kl weighted"],
+)  # fmt: skip
 def test_the_same_under_vmap_scan_and_pmap(case):
     name, args, options = CASES[case]
     twice = [jnp.stack([a, a]) for a in audit.cast(args, np.float32)]
@@ -210,8 +379,15 @@ def residuals(function, *args):
 def test_few_residuals_are_kept():
     """Activations keep their output alone; the LSTM its outputs, cells and gates, and no tanh(c)."""
     x = jnp.ones((3, 5))
-    for name in ("elu", "sigmoid", "tanh", "softmax", "log_softmax"):
+    for name in ("elu", "relu", "sigmoid", "tanh", "softplus", "gelu", "softmax", "log_softmax"):
         assert residuals(layer(name), x) == [(3, 5)], name
+    image = jnp.ones((2, 4, 6, 3))
+    _, vjp = jax.vjp(lambda x: layers.max_pool2d(x, 2), image)
+    assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(vjp)] == [((2, 2, 3, 3), jnp.uint8)]
+    for pool in (lambda x: layers.avg_pool2d(x, 2), layers.global_avg_pool2d):
+        assert residuals(pool, image) == []
+    assert sorted(residuals(layers.layer_norm, x, x[0], x[0])) == [(3, 1), (3, 1), (3, 5), (5,)]
+    assert residuals(lambda table: layers.embedding(jnp.zeros(4, int), table), x) == [(4,)]
     assert sorted(residuals(layers.linear, x, jnp.ones((5, 2)), jnp.ones(2))) == [(3, 5), (5, 2)]
     steps, batch, inputs, hidden = 7, 2, 3, 4
     args = [jnp.asarray(a, jnp.float32) for a in recurrent(steps, batch, inputs, hidden)[:6]]
@@ -228,8 +404,12 @@ def test_the_lstm_multiplies_its_weights_once_over_the_sequence():
     assert text.count("dot_general") == forward + 4
 
 
-def test_signatures_are_those_of_the_reference():
-    for name in [*NAMES, "actor_critic_loss"]:
+def test_every_layer_and_loss_has_a_case_and_a_reference_of_the_same_signature():
+    members = {**vars(losses), **vars(layers)}.items()
+    public = {name for name, member in members if inspect.isfunction(member) and name[0] != "_"}
+    public -= {"factorized_noise"}  # random numbers, without a gradient
+    assert public == {name for name, _, _ in CASES.values()}
+    for name in public:
         ours, theirs = (inspect.signature(f).parameters for f in (layer(name), getattr(reference, name)))
         assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
 
@@ -253,6 +433,29 @@ BAD = [
     (ValueError, r"alpha must be above 0", lambda: layers.elu(X, alpha=0.0)),
     (TypeError, r"int32", lambda: layers.softmax(jnp.arange(3))),
     (ValueError, r"v has shape \(4,\)", lambda: losses.actor_critic_loss(LOSS[0], LOSS[1][:, 0], *LOSS[2:])),
+    (ValueError, r"axis must be an int.*got 3", lambda: layers.softmax(X[0], axis=3)),
+    (ValueError, r"its third|channels of x last", lambda: layers.conv_transpose2d(X, W, None)),
+    (ValueError, r"output_padding must be less than the stride", lambda: layers.conv_transpose2d(
+        X, jnp.ones((3, 3, 2, 4)), None, stride=2, output_padding=2)),
+    (ValueError, r"nothing is left", lambda: layers.conv_transpose2d(X, jnp.ones((3, 3, 2, 4)), None, padding=4)),
+    (ValueError, r"padding \(2, 2\) along H must be less than the window of 2", lambda: layers.max_pool2d(X, 2, 2, 2)),
+    (ValueError, r"H of 5.*less than the window of 6", lambda: layers.avg_pool2d(X, 6)),
+    (ValueError, r"stride must be a positive int.*-2", lambda: layers.max_pool2d(X, 2, -2)),
+    (ValueError, r"without positions", lambda: layers.global_avg_pool2d(X[:, :0])),
+    (ValueError, r"rate must be.*got 1", lambda: layers.dropout(X, jax.random.key(0), 1.0)),
+    (ValueError, r"scale has shape \(5,\); expected \[4\]", lambda: layers.layer_norm(X, jnp.ones(5), jnp.ones(4))),
+    (ValueError, r"epsilon must be above 0", lambda: layers.layer_norm(X, jnp.ones(4), jnp.ones(4), epsilon=-1.0)),
+    (TypeError, r"training must be True or False", lambda: layers.batch_norm(X, *[jnp.ones(4)] * 4, training=1)),
+    (TypeError, r"ids must hold integers", lambda: layers.embedding(X, W[0, 0])),
+    (ValueError, r"no row to read", lambda: layers.embedding(jnp.arange(3), jnp.ones((0, 4)))),
+    (ValueError, r"b_hn has shape", lambda: layers.gru(*gated()[:5], jnp.ones(5))),
+    (ValueError, r'combine must be "mean" or "max"', lambda: layers.dueling(X[..., 0], X, "sum")),
+    (ValueError, r"v has shape", lambda: layers.dueling(X, X)),
+    (ValueError, r"noise_in has shape", lambda: layers.noisy_linear(*NOISY[:5], NOISY[6], NOISY[6])),
+    (ValueError, r"target has shape \(4,\).*that of prediction", lambda: losses.squared_loss(X, X[0, 0, 0])),
+    (ValueError, r"weight has shape \(5,\)", lambda: losses.huber_loss(X, X, jnp.ones(5))),
+    (ValueError, r"delta must be above 0", lambda: losses.huber_loss(X, X, delta=0)),
+    (TypeError, r"labels must hold integers", lambda: losses.softmax_cross_entropy(X, X[..., 0])),
     (TypeError, r"a must hold integers", lambda: losses.actor_critic_loss(*LOSS[:2], LOSS[1], *LOSS[3:])),
 ]  # fmt: skip
 

@@ -1,9 +1,11 @@
-"""Elementwise activations, each with its derivative in terms of its output, so that x need not be kept."""
+"""Elementwise activations, with its derivative in terms of its output where that spares keeping x."""
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks
 
@@ -113,3 +115,155 @@ def tanh(x) -> jax.Array:
     """
     checks.floating(x=x)
     return _tanh(x)
+
+
+def _relu_fwd(x):
+    y = jnp.maximum(x, 0)
+    return y, y
+
+
+def _relu_bwd(y, dy):
+    return (jnp.where(y > 0, dy, jnp.zeros((), dy.dtype)),)
+
+
+@jax.custom_vjp
+def _relu(x):
+    return _relu_fwd(x)[0]
+
+
+_relu.defvjp(_relu_fwd, _relu_bwd)
+
+
+def relu(x) -> jax.Array:
+    """Rectified linear unit, elementwise.
+
+        y = max(x, 0)
+        dx = dy  (y > 0),   0  (y = 0)
+
+    At the kink x = 0 the slope is 0, the left one.
+
+    Args:
+      x: any shape.
+
+    Raises: TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    return _relu(x)
+
+
+def _leaky_relu_fwd(x, slope):
+    above = x > 0
+    return jnp.where(above, x, slope * x), above
+
+
+def _leaky_relu_bwd(slope, above, dy):
+    return (jnp.where(above, dy, slope * dy),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _leaky_relu(x, slope):
+    return _leaky_relu_fwd(x, slope)[0]
+
+
+_leaky_relu.defvjp(_leaky_relu_fwd, _leaky_relu_bwd)
+
+
+def leaky_relu(x, slope=0.01) -> jax.Array:
+    """Rectified linear unit that lets a part of the negative side through, elementwise.
+
+        y = x  (x > 0),   slope x  (x ≤ 0)
+        dx = dy (x > 0),  slope dy (x ≤ 0)
+
+    Only which side x is on is kept, one byte an entry. At the kink x = 0 the slope is the left one.
+
+    Args:
+      x: any shape.
+      slope: a Python number.
+
+    Raises: TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    return _leaky_relu(x, float(slope))
+
+
+def _softplus_fwd(x):
+    y = jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    return y, y
+
+
+def _softplus_bwd(y, dy):
+    return (-dy * jnp.expm1(-y),)
+
+
+@jax.custom_vjp
+def _softplus(x):
+    return _softplus_fwd(x)[0]
+
+
+_softplus.defvjp(_softplus_fwd, _softplus_bwd)
+
+
+def softplus(x) -> jax.Array:
+    """Smooth form of max(x, 0), elementwise, in the form whose exponential cannot overflow.
+
+        y = log(1 + eˣ) = max(x, 0) + log(1 + e^(−|x|))
+        dx = dy eˣ / (1 + eˣ) = dy (1 − e⁻ʸ)                for eʸ = 1 + eˣ
+
+    Args:
+      x: any shape.
+
+    Raises: TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    return _softplus(x)
+
+
+# Beyond ±10 the tanh of the approximation is ±1 to the last digit of float64, and x³ could overflow.
+TANH_IS_ONE = 10.0
+
+
+def _gelu_slope(x, approximate):
+    """Φ(x), or its approximation, and its derivative."""
+    if not approximate:
+        return 0.5 * lax.erfc(-x * math.sqrt(0.5)), jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    x = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
+    factor = math.sqrt(2 / math.pi)
+    t = jnp.tanh(factor * (x + 0.044715 * x * x * x))
+    return 0.5 * (1 + t), 0.5 * (1 - t * t) * factor * (1 + 3 * 0.044715 * x * x)
+
+
+def _gelu_fwd(x, approximate):
+    return x * _gelu_slope(x, approximate)[0], x
+
+
+def _gelu_bwd(approximate, x, dy):
+    phi, slope = _gelu_slope(x, approximate)
+    return (dy * (phi + x * slope),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gelu(x, approximate):
+    return _gelu_fwd(x, approximate)[0]
+
+
+_gelu.defvjp(_gelu_fwd, _gelu_bwd)
+
+
+def gelu(x, approximate=False) -> jax.Array:
+    """Gaussian error linear unit, elementwise: x times the chance that a normal number is below it.
+
+        y = x Φ(x)                     Φ(x) = ½ erfc(−x / √2),     Φ'(x) = e^(−x²/2) / √(2π)
+        dx = dy (Φ(x) + x Φ'(x))
+        approximate:                   Φ(x) = ½ (1 + tanh(p)),     p = √(2/π) (x + 0.044715 x³)
+                                       Φ'(x) = ½ (1 − tanh²p) √(2/π) (1 + 0.134145 x²)
+
+    Source: "Gaussian error linear units" by Hendrycks and Gimpel (https://arxiv.org/abs/1606.08415).
+
+    Args:
+      x: any shape.
+      approximate: a Python bool; True for the form with tanh.
+
+    Raises: TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    return _gelu(x, bool(approximate))

@@ -19,3 +19,21 @@ def shape(name: str, array, expected: tuple, why: str):
     if len(got) != len(expected) or any(e not in (None, g) for g, e in zip(got, expected, strict=True)):
         wanted = ", ".join("any" if size is None else str(size) for size in expected)
         raise ValueError(f"{name} has shape {got}; expected [{wanted}], {why}.")
+
+
+def integer(why: str, **arrays):
+    """Raise TypeError unless every named array holds integers."""
+    for name, array in arrays.items():
+        if not jnp.issubdtype(jnp.result_type(array), jnp.integer):
+            raise TypeError(f"{name} must hold integers, {why}; got {jnp.result_type(array)}.")
+
+
+def axis(value, x):
+    """Raise ValueError unless `value` is an axis of the array x."""
+    if not isinstance(value, int) or not -jnp.ndim(x) <= value < jnp.ndim(x):
+        raise ValueError(f"axis must be an int that x of shape {jnp.shape(x)} has; got {value!r}.")
+
+
+def images(x):
+    """Raise ValueError unless x is [B, H, W, C]."""
+    shape("x", x, (None,) * 4, "a batch of images [B, H, W, C]")

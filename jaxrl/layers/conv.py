@@ -37,14 +37,14 @@ class Geometry(NamedTuple):
 
 
 def _conv2d_fwd(geometry, x, w, b):
-    y = _forward(geometry, x, w)
+    y = forward(geometry, x, w)
     return (y if b is None else y + jnp.broadcast_to(b, y.shape)), (x, w, b is not None)
 
 
 def _conv2d_bwd(geometry, residuals, dy):
     x, w, has_bias = residuals
-    dx = _input_gradient(geometry, x.shape, w, dy)
-    dw = _weight_gradient(geometry, x, w.shape, dy)
+    dx = input_gradient(geometry, x.shape, w, dy)
+    dw = weight_gradient(geometry, x, w.shape, dy)
     return dx, dw, dy.sum((0, 1, 2)) if has_bias else None
 
 
@@ -78,7 +78,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
     Raises: ValueError on shapes or parameters that do not fit, TypeError on arguments that are not floating-point.
     """
     checks.floating(x=x, w=w, b=b)
-    checks.shape("x", x, (None,) * 4, "a batch of images [B, H, W, C]")
+    checks.images(x)
     checks.shape("w", w, (None,) * 4, "a kernel [kh, kw, C / groups, O]")
     channels, outputs = x.shape[3], w.shape[3]
     if not isinstance(groups, int) or groups < 1 or channels % groups or outputs % groups:
@@ -89,9 +89,9 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
     checks.shape("w", w, (None, None, channels // groups, None), "its third axis is C / groups")
     if b is not None:
         checks.shape("b", b, (outputs,), "one number for each output channel of w")
-    stride, dilation = _pair("stride", stride), _pair("dilation", dilation)
+    stride, dilation = pair_of("stride", stride), pair_of("dilation", dilation)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
-    padding = _padding(padding, x.shape[1:3], reach, stride)
+    padding = pads_of(padding, x.shape[1:3], reach, stride)
     for axis, size, pads, needed in zip("HW", x.shape[1:3], padding, reach, strict=True):
         if size + sum(pads) < needed:
             raise ValueError(
@@ -101,14 +101,17 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
     return _conv2d(Geometry(stride, padding, dilation, groups), x, w, b)
 
 
-def _pair(name, value):
+def pair_of(name, value, least=1):
+    """An int of at least `least`, or a pair of them, as a pair."""
     pair = (value, value) if isinstance(value, int) else value
-    if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(v, int) and v > 0 for v in pair)):
-        raise ValueError(f"{name} must be a positive int or a pair of them; got {value!r}.")
+    ints = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(v, int) for v in pair)
+    if not ints or min(pair) < least:
+        kind = "a positive int" if least == 1 else f"an int of at least {least}"
+        raise ValueError(f"{name} must be {kind} or a pair of them; got {value!r}.")
     return tuple(pair)
 
 
-def _padding(padding, sizes, reach, stride):
+def pads_of(padding, sizes, reach, stride):
     """Padding in any of its forms as ((top, bottom), (left, right))."""
     if padding == "VALID":
         return ((0, 0), (0, 0))
@@ -135,26 +138,32 @@ FEW_CHANNELS = 4
 FEW_OUTPUTS = 2**15
 
 
-def _forward(geometry, x, w):
+def forward(geometry, x, w):
+    """y [B, H', W', O] without the bias."""
     stride, padding, dilation, groups = geometry
     return lax.conv_general_dilated(
         x, w, stride, padding, rhs_dilation=dilation, dimension_numbers=LAYOUT, feature_group_count=groups
     )
 
 
-def _input_gradient(geometry, x_shape, w, dy):
+def input_gradient(geometry, x_shape, w, dy):
     """dx [B, H, W, C]: for each residue of the input position modulo the stride one dense convolution of dy."""
     stride, padding, dilation, groups = geometry
     w = _swap_channels(w, groups)
     if x_shape[3] < FEW_CHANNELS or dy.size < FEW_OUTPUTS:
         return _dilated_input_gradient(geometry, x_shape, w, dy)
-    phases = [[_phase(geometry, x_shape, w, dy, (r, c)) for c in range(stride[1])] for r in range(stride[0])]
+    return interleave(lambda *residues: _phase(geometry, x_shape, w, dy, residues), stride, x_shape[1:3])
+
+
+def interleave(phase, stride, sizes):
+    """[B, H, W, C] from `phase(r, c)` [B, ⌈H / s⌉, ⌈W / s⌉, C], its rows and columns of residue r and c modulo s."""
+    phases = [[phase(r, c) for c in range(stride[1])] for r in range(stride[0])]
     if stride == (1, 1):
         return phases[0][0]
-    rows, cols = (-(-n // s) for n, s in zip(x_shape[1:3], stride, strict=True))
-    dx = jnp.stack([jnp.stack(row, 3) for row in phases], 2)
-    dx = dx.reshape(x_shape[0], rows * stride[0], cols * stride[1], x_shape[3])
-    return dx[:, : x_shape[1], : x_shape[2]]
+    image = jnp.stack([jnp.stack(row, 3) for row in phases], 2)
+    batch, rows, _, cols, _, channels = image.shape
+    image = image.reshape(batch, rows * stride[0], cols * stride[1], channels)
+    return image[:, : sizes[0], : sizes[1]]
 
 
 def _phase(geometry, x_shape, w, dy, residues):
@@ -214,7 +223,7 @@ def _swap_channels(w, groups):
     return w.transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // groups, groups * c)
 
 
-def _weight_gradient(geometry, x, w_shape, dy):
+def weight_gradient(geometry, x, w_shape, dy):
     """dw [kh, kw, C / g, O]."""
     if x.shape[3] < FEW_CHANNELS and geometry.groups == 1:
         return _weight_gradient_by_patches(geometry, x, w_shape, dy)

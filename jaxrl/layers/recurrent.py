@@ -78,7 +78,7 @@ def lstm_cell(x, h, c, w_ih, w_hh, b) -> tuple[jax.Array, jax.Array]:
     return _lstm_cell(x, h, c, w_ih, w_hh, b)
 
 
-def _keep(reset, state):
+def keep_state(reset, state):
     """The state [B, H], zeroed where reset [B]."""
     return state if reset is None else state * ~reset[:, None]
 
@@ -88,7 +88,7 @@ def _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset):
     z = z + jnp.broadcast_to(b, z.shape)
 
     def step(state, now):
-        h, c = (_keep(now[1], s) for s in state)
+        h, c = (keep_state(now[1], s) for s in state)
         gates, h_t, c_t = _gates(now[0] + h @ w_hh, c)
         return (h_t, c_t), (h_t, c_t, gates)
 
@@ -108,7 +108,7 @@ def _lstm_bwd(residuals, cotangents):
         dh, dc = cotangents
         dy_t, gates_t, c_before, c_t, reset_t = now
         dz, dc = _gates_bwd(gates_t, c_before, c_t, dh + dy_t, dc)
-        return (_keep(reset_t, dz @ w_hh.T), _keep(reset_t, dc)), dz
+        return (keep_state(reset_t, dz @ w_hh.T), keep_state(reset_t, dc)), dz
 
     (dh_0, dc_0), dz = lax.scan(step, (dh_T, dc_T), (dy, gates, c_tm1, cells, reset), reverse=True)
     rows = dz.reshape(-1, dz.shape[-1])

@@ -36,9 +36,10 @@ def softmax(x, axis=-1) -> jax.Array:
       x: any shape.
       axis: the axis that is normalised, a Python int.
 
-    Raises: TypeError when x is not floating-point.
+    Raises: ValueError when x has no such axis, TypeError when it is not floating-point.
     """
     checks.floating(x=x)
+    checks.axis(axis, x)
     return _softmax(x, axis)
 
 
@@ -70,7 +71,8 @@ def log_softmax(x, axis=-1) -> jax.Array:
       x: any shape.
       axis: the axis that is normalised, a Python int.
 
-    Raises: TypeError when x is not floating-point.
+    Raises: ValueError when x has no such axis, TypeError when it is not floating-point.
     """
     checks.floating(x=x)
+    checks.axis(axis, x)
     return _log_softmax(x, axis)

@@ -1,0 +1,51 @@
+"""Dropout."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.layers import checks
+
+
+def _dropout_fwd(rate, x, key):
+    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return _thinned(rate, keep, x), keep
+
+
+def _dropout_bwd(rate, keep, dy):
+    return _thinned(rate, keep, dy), None
+
+
+def _thinned(rate, keep, x):
+    return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dropout(rate, x, key):
+    return _dropout_fwd(rate, x, key)[0]
+
+
+_dropout.defvjp(_dropout_fwd, _dropout_bwd)
+
+
+def dropout(x, key, rate=0.5, deterministic=False) -> jax.Array:
+    """Zeroes each entry with probability `rate`, and divides the others by 1 − rate, so that the mean stays.
+
+        y = m x / (1 − rate)            m ~ Bernoulli(1 − rate), one for each entry
+        dx = m dy / (1 − rate)
+
+    Only the mask is kept, one byte an entry. Source: "Dropout" by Srivastava et al., JMLR 15 (2014).
+
+    Args:
+      x: any shape.
+      key: a PRNG key of `jax.random`; the same key gives the same mask. Not read when deterministic.
+      rate: a Python number, 0 ≤ rate < 1.
+      deterministic: a Python bool; True returns x as it is, for evaluation.
+
+    Raises: ValueError when the rate is out of range, TypeError when x is not floating-point.
+    """
+    checks.floating(x=x)
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must be at least 0 and below 1; got {rate!r}.")
+    return x if deterministic or rate == 0 else _dropout(float(rate), x, key)

@@ -1,0 +1,70 @@
+"""Q-values from a state value and advantages."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.layers import checks
+
+
+def _mean_fwd(v, advantage):
+    return (v - advantage.mean(-1))[..., None] + advantage, None
+
+
+def _mean_bwd(_, dq):
+    return dq.sum(-1), dq - dq.mean(-1, keepdims=True)
+
+
+@jax.custom_vjp
+def _mean(v, advantage):
+    return _mean_fwd(v, advantage)[0]
+
+
+_mean.defvjp(_mean_fwd, _mean_bwd)
+
+
+def _max_fwd(v, advantage):
+    best = jnp.argmax(advantage, -1, keepdims=True)
+    return (v - advantage.max(-1))[..., None] + advantage, best
+
+
+def _max_bwd(best, dq):
+    total = dq.sum(-1)
+    here = jnp.arange(dq.shape[-1]).reshape((1,) * (dq.ndim - 1) + (-1,)) == best
+    return total, dq - jnp.where(here, total[..., None], jnp.zeros((), dq.dtype))
+
+
+@jax.custom_vjp
+def _max(v, advantage):
+    return _max_fwd(v, advantage)[0]
+
+
+_max.defvjp(_max_fwd, _max_bwd)
+
+COMBINE = {"mean": _mean, "max": _max}
+
+
+def dueling(v, advantage, combine="mean") -> jax.Array:
+    """Q-values from a value and advantages, of which only the differences count.
+
+        mean:  q_a = v + A_a − 1/|A| Σ_b A_b         dv = Σ_a dq_a      dA_a = dq_a − 1/|A| Σ_b dq_b
+        max:   q_a = v + A_a − max_b A_b             dv = Σ_a dq_a      dA_a = dq_a − [a = argmax A] Σ_b dq_b
+
+    Where several advantages tie for the maximum the first takes the gradient. Source: "Dueling network architectures"
+    by Wang et al. (https://arxiv.org/abs/1511.06581), equations 8 (max) and 9 (mean).
+
+    Args:
+      v: [...].
+      advantage: [..., A].
+      combine: "mean" or "max".
+
+    Returns: q [..., A].
+
+    Raises: ValueError on shapes that do not fit or another `combine`, TypeError on arguments not floating-point.
+    """
+    checks.floating(v=v, advantage=advantage)
+    if not jnp.ndim(advantage) or not advantage.shape[-1]:
+        raise ValueError(f"advantage has shape {jnp.shape(advantage)}; expected [..., A] with at least one action.")
+    checks.shape("v", v, advantage.shape[:-1], "advantage without its last axis")
+    if combine not in COMBINE:
+        raise ValueError(f'combine must be "mean" or "max"; got {combine!r}.')
+    return COMBINE[combine](v, advantage)

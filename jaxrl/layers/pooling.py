@@ -1,0 +1,191 @@
+"""Pooling over windows of an image, and over all of it. NHWC.
+
+A window on one axis, with stride s, padding p before and taps i = 0 .. k − 1, reads x at u = s o + i − p. The other
+way round, write u + p = s q + a with 0 ≤ a < s: position u is read by output o = q − m through tap i = a + s m, for
+every m that makes i a tap. So dx at the positions of one residue a is a sum of dy shifted by m, and the s results
+are interleaved, as in the convolution.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.layers import checks
+from jaxrl.layers.conv import interleave, pads_of, pair_of
+
+
+class Window(NamedTuple):
+    """Static parameters: one (rows, columns) pair each; padding as (before, after) pairs; sizes (H, W) of the input."""
+
+    window: tuple
+    stride: tuple
+    padding: tuple
+    sizes: tuple
+
+    def taps(self):
+        """All taps (i, j), row by row."""
+        return [(i, j) for i in range(self.window[0]) for j in range(self.window[1])]
+
+    def outputs(self):
+        """(H', W')."""
+        each = zip(self.sizes, self.padding, self.window, self.stride, strict=True)
+        return tuple((n + sum(p) - k) // s + 1 for n, p, k, s in each)
+
+
+def _tap(window, x, tap):
+    """What tap (i, j) sees of the padded x, for every output: [B, H', W', C]."""
+    ends = (i + s * (o - 1) + 1 for i, s, o in zip(tap, window.stride, window.outputs(), strict=True))
+    rows, cols = (slice(i, end, s) for i, end, s in zip(tap, ends, window.stride, strict=True))
+    return x[:, rows, cols]
+
+
+def _spread(window, of_tap, dtype, batch, channels):
+    """dx [B, H, W, C] from `of_tap(number)` [B, H', W', C], the cotangent that goes through a tap."""
+    numbers = {tap: number for number, tap in enumerate(window.taps())}
+    counts = [-(-n // s) for n, s in zip(window.sizes, window.stride, strict=True)]
+
+    def phase(*residues):
+        total = jnp.zeros((batch, *counts, channels), dtype)
+        starts = [(r + p[0]) % s for r, p, s in zip(residues, window.padding, window.stride, strict=True)]
+        for tap, number in numbers.items():
+            if all((i - a) % s == 0 for i, a, s in zip(tap, starts, window.stride, strict=True)):
+                total = total + shifted(of_tap(number), tap, residues)
+        return total
+
+    def shifted(dy, tap, residues):
+        """dy moved to where the tap reads: row n of the phase takes dy[(s n + r + p − i) / s]."""
+        config = [(0, 0, 0)]
+        for i, r, p, s, count, size in zip(
+            tap, residues, window.padding, window.stride, counts, window.outputs(), strict=True
+        ):
+            first = (r + p[0] - i) // s
+            config.append((-first, count - size + first, 0))
+        return jax.lax.pad(dy, jnp.zeros((), dy.dtype), [*config, (0, 0, 0)])
+
+    return interleave(phase, window.stride, window.sizes)
+
+
+def _max_fwd(window, x):
+    padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-jnp.inf)
+    taps = window.taps()
+    y = _tap(window, padded, taps[0])
+    index = jnp.zeros(y.shape, jnp.uint8 if len(taps) <= 256 else jnp.int32)
+    for number, tap in enumerate(taps[1:], 1):
+        seen = _tap(window, padded, tap)
+        index = jnp.where(seen > y, jnp.asarray(number, index.dtype), index)
+        y = jnp.maximum(y, seen)
+    return y, index
+
+
+def _max_bwd(window, index, dy):
+    zero = jnp.zeros((), dy.dtype)
+    return (_spread(window, lambda number: jnp.where(index == number, dy, zero), dy.dtype, dy.shape[0], dy.shape[3]),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _max(window, x):
+    return _max_fwd(window, x)[0]
+
+
+_max.defvjp(_max_fwd, _max_bwd)
+
+
+def max_pool2d(x, window, stride=None, padding=0) -> jax.Array:
+    """Largest entry of each window.
+
+        y[n, o, v, c] = max_ij x[n, s o + i − p, s v + j − p, c]                        with x = −∞ outside
+        dx[n, u, w, c] = Σ dy[n, o, v, c] over the windows (o, v) whose maximum stands at (u, w)
+
+    Where several entries of a window tie, the first in row-major order gets the whole gradient. Only the number of the
+    winning tap is kept for the backward pass, one byte an output.
+
+    Args:
+      x: [B, H, W, C].
+      window: int or (h, w).
+      stride: int or (h, w); None for the window, so that windows do not overlap.
+      padding: int, (h, w), ((top, bottom), (left, right)), "SAME" or "VALID"; each less than the window.
+
+    Returns: [B, H', W', C] with H' = ⌊(H + top + bottom − h) / s⌋ + 1.
+
+    Raises: ValueError on shapes or parameters that do not fit, TypeError when x is not floating-point.
+    """
+    return _max(_window(x, window, stride, padding), x)
+
+
+def _avg_fwd(window, x):
+    padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)))
+    total = sum(_tap(window, padded, tap) for tap in window.taps())
+    return total / len(window.taps()), None
+
+
+def _avg_bwd(window, _, dy):
+    each = dy / len(window.taps())
+    return (_spread(window, lambda number: each, dy.dtype, dy.shape[0], dy.shape[3]),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _avg(window, x):
+    return _avg_fwd(window, x)[0]
+
+
+_avg.defvjp(_avg_fwd, _avg_bwd)
+
+
+def avg_pool2d(x, window, stride=None, padding=0) -> jax.Array:
+    """Mean of each window. Padding counts as zeros, so the divisor is always the whole window.
+
+        y[n, o, v, c] = 1/(h w) Σ_ij x[n, s o + i − p, s v + j − p, c]                  with x = 0 outside
+        dx[n, u, w, c] = 1/(h w) Σ dy[n, o, v, c] over the windows (o, v) that read (u, w)
+
+    Arguments, result and errors are those of `max_pool2d`. Nothing is kept for the backward pass.
+    """
+    return _avg(_window(x, window, stride, padding), x)
+
+
+def _global_avg_fwd(sizes, x):
+    return x.mean((1, 2)), None
+
+
+def _global_avg_bwd(sizes, _, dy):
+    each = dy / max(sizes[0] * sizes[1], 1)
+    return (jnp.broadcast_to(each[:, None, None], (each.shape[0], *sizes, each.shape[1])),)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _global_avg(sizes, x):
+    return _global_avg_fwd(sizes, x)[0]
+
+
+_global_avg.defvjp(_global_avg_fwd, _global_avg_bwd)
+
+
+def global_avg_pool2d(x) -> jax.Array:
+    """Mean over all positions of an image: [B, H, W, C] to [B, C].
+
+        y[n, c] = 1/(H W) Σ_uw x[n, u, w, c]              dx[n, u, w, c] = dy[n, c] / (H W)
+
+    Raises: ValueError when x is not [B, H, W, C] with an H and W above 0, TypeError when it is not floating-point.
+    """
+    checks.floating(x=x)
+    checks.images(x)
+    if 0 in x.shape[1:3]:
+        raise ValueError(f"x has shape {x.shape}: there is no mean over an image without positions.")
+    return _global_avg(x.shape[1:3], x)
+
+
+def _window(x, window, stride, padding) -> Window:
+    checks.floating(x=x)
+    checks.images(x)
+    window = pair_of("window", window)
+    stride = window if stride is None else pair_of("stride", stride)
+    padding = pads_of(padding, x.shape[1:3], window, stride)
+    for axis, size, pads, reach in zip("HW", x.shape[1:3], padding, window, strict=True):
+        if max(pads) >= reach:
+            raise ValueError(f"padding {pads} along {axis} must be less than the window of {reach}.")
+        if size + sum(pads) < reach:
+            raise ValueError(
+                f"x has shape {x.shape}: its {axis} of {size} with padding {pads} is less than the window of {reach}."
+            )
+    return Window(window, stride, padding, x.shape[1:3])
