@@ -8,6 +8,10 @@
   in `XLA_FLAGS` win.
 - glibc returns every freed block above 32 MB to the system at once, so each large activation is paid for in
   page faults, again on every step. Asked to keep them, it makes large convolutions up to three times as fast.
+- Memory comes in pages of 4 KB, and a convolution's weight gradient walks through thousands of them in turn, missing
+  the processor's table of pages each time. In pages of 2 MB a whole gradient of the A3C network took 0.74 of the time.
+  Linux gives them where it is asked to (`madvise`): glibc's heap is grown once, marked, and kept. Nothing is used until
+  it is written to, so this costs addresses, not memory. Threads must share that heap, instead of one each.
 """
 
 import ctypes
@@ -19,8 +23,11 @@ CPU_LIBRARY_FUSION = (
     "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE",
 )
 JAXLIB_VERSIONS = ("0.10.",)
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEEP_UP_TO = 2**30
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+BLOCK = 2**30
+BLOCKS = 4
+HUGE_PAGE = 2**21
+MADV_HUGEPAGE = 14  # of Linux's mman.h
 
 
 def prepare():
@@ -39,8 +46,25 @@ def set_xla_flags():
 
 
 def keep_freed_memory():
-    """Have glibc keep freed blocks of up to 1 GiB; other C libraries are left alone."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, KEEP_UP_TO)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    """Have glibc keep freed blocks of up to 1 GiB, in huge pages; other C libraries are left alone."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, BLOCK)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
+        libc.mallopt(M_ARENA_MAX, 1)
+        grow_heap_of_huge_pages(libc)
+
+
+def grow_heap_of_huge_pages(libc):
+    """Grow the heap by `BLOCKS` blocks, ask for huge pages there, and free it again for everyone's use."""
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    size = BLOCK - HUGE_PAGE  # just below the size that does not come from the heap
+    blocks = [block for _ in range(BLOCKS) if (block := libc.malloc(size))]
+    for block in blocks:
+        start = -(-block // HUGE_PAGE) * HUGE_PAGE
+        libc.madvise(start, (block + size - start) // HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE)
+    for block in blocks:
+        libc.free(block)

@@ -75,6 +75,9 @@ CASES = {
     "conv2d residue without taps": ("conv2d", conv_args(80, 14, 14, 4, 64, (1, 2)), {"stride": 3}),
     "conv2d by residues, dilated": ("conv2d", conv_args(70, 19, 17, 8, 16, (3, 2), 2), DILATED),
     "conv2d one channel": ("conv2d", conv_args(2, 9, 8, 1, 3, (3, 3)), {"stride": 2, "padding": 1, "dilation": (1, 2)}),
+    "conv2d of the Nature network": ("conv2d", conv_args(2, 13, 12, 4, 3, (4, 4)), {"stride": 4, "padding": 1}),
+    "conv2d of blocks, cropped": ("conv2d", conv_args(2, 11, 9, 3, 3, (4, 4)), {"stride": (4, 2)}),
+    "conv2d three channels": ("conv2d", conv_args(2, 7, 8, 3, 5, (3, 3)), {"stride": (2, 1), "padding": (1, 2)}),
     "conv2d odd": ("conv2d", conv_args(1, 9, 7, 4, 6, (3, 2), 2, bias=False), ODD),
     "conv2d same": ("conv2d", conv_args(2, 5, 6, 4, 4, (3, 3)), {"padding": "SAME", "stride": 2}),
     "conv2d valid": ("conv2d", conv_args(2, 5, 6, 4, 4, (2, 3)), {"padding": "VALID"}),
@@ -95,7 +98,9 @@ CASES = {
     "softmax far apart": ("softmax", (KINKS,), {}),
     "log_softmax": ("log_softmax", (normal(3, 4, 5),), {}),
     "log_softmax far apart": ("log_softmax", (KINKS,), {}),
-    "conv_transpose2d": ("conv_transpose2d", (normal(2, 5, 4, 3), normal(4, 4, 5, 3), normal(5)), {"stride": 2, "padding": 1}),
+    "conv_transpose2d": (
+        "conv_transpose2d", (normal(2, 5, 4, 3), normal(4, 4, 5, 3), normal(5)), {"stride": 2, "padding": 1}
+    ),
     "conv_transpose2d odd": ("conv_transpose2d", (normal(1, 5, 4, 4), normal(3, 2, 3, 4), normal(6)), UPSAMPLE),
     "conv_transpose2d same": (
         "conv_transpose2d", (normal(2, 3, 5, 4), normal(3, 3, 5, 4), None), {"stride": 2, "padding": "SAME"}

@@ -14,6 +14,7 @@ convolution, of stride 1, of dy with its own few taps, reversed; the s results a
 inserts s − 1 zeros between the entries of dy and multiplies by them.
 """
 
+import itertools
 import math
 from functools import partial
 from typing import NamedTuple
@@ -129,10 +130,12 @@ def pads_of(padding, sizes, reach, stride):
     )
 
 
-# Which form computes what, by shape; measured on 2 cores of a Zen 4 CPU with the flags of jaxrl.runtime, 320
-# images, as a ratio of times to XLA's own form: input gradient 3x3/2, 32 channels, by residues: 0.13 (21x21),
-# 0.4 (11x11), 0.6 (6x6), but slower with few channels, where interleaving costs more than multiplying; weight
-# gradient of one input channel as one product with patches: 0.7, of 32 channels: 3.
+# Which form computes what, by shape: measured with `benchmarks/layers.py` on 2 cores of a Zen 4 CPU, 320 images, with
+# the flags of jaxrl.runtime, as a ratio of times to XLA's own form. Patches: forward 0.43 and weight gradient 0.7 for
+# one channel and 3x3, but 3 for 32 channels. Input gradient by residues: 0.13 (21x21), 0.4 (11x11), 0.6 (6x6) for 32
+# channels, but 3 for few channels, where interleaving costs more than multiplying by zeros. Weight gradient of blocks:
+# 0.75 for 4 channels and 8x8/4, but 1.15 for 32 channels.
+FEW_INPUTS = 32  # taps times channels that one output reads
 FEW_CHANNELS = 4
 # Below this many outputs the s² small convolutions cost more than the multiplications by zero that they save.
 FEW_OUTPUTS = 2**15
@@ -140,17 +143,53 @@ FEW_OUTPUTS = 2**15
 
 def forward(geometry, x, w):
     """y [B, H', W', O] without the bias."""
+    if _by_patches(geometry, w.shape):
+        return _forward_by_patches(geometry, x, w)
     stride, padding, dilation, groups = geometry
     return lax.conv_general_dilated(
         x, w, stride, padding, rhs_dilation=dilation, dimension_numbers=LAYOUT, feature_group_count=groups
     )
 
 
+def _by_patches(geometry, w_shape):
+    return geometry.groups == 1 and math.prod(w_shape[:3]) <= FEW_INPUTS
+
+
+def _forward_by_patches(geometry, x, w):
+    """y as one product: [kh kw C, B H' W']ᵀ times [kh kw C, O]."""
+    size = _output_size(geometry, x.shape, w.shape)
+    patches = _patches(geometry, x, w.shape, size)
+    y = lax.dot_general(patches, w.reshape(-1, w.shape[3]), (((0,), (0,)), ((), ())))
+    return y.reshape(x.shape[0], *size, w.shape[3])
+
+
+def _output_size(geometry, x_shape, w_shape):
+    """(H', W')."""
+    each = zip(x_shape[1:3], geometry.padding, w_shape, geometry.dilation, geometry.stride, strict=False)
+    return tuple((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, p, k, d, s in each)
+
+
+def _patches(geometry, x, w_shape, size):
+    """What each tap and channel sees, for every output position: [kh kw C, B H' W'].
+
+    The positions stand last, so that each row is written in one go; forward and backward share it when compiled.
+    """
+    x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
+
+    def seen(i, j, c):
+        first = (i * geometry.dilation[0], j * geometry.dilation[1])
+        each = zip(first, geometry.stride, size, strict=True)
+        rows, cols = (slice(f, f + s * (n - 1) + 1, s) for f, s, n in each)
+        return x[:, rows, cols, c].reshape(-1)
+
+    return jnp.stack([seen(*tap) for tap in itertools.product(*map(range, w_shape[:3]))])
+
+
 def input_gradient(geometry, x_shape, w, dy):
     """dx [B, H, W, C]: for each residue of the input position modulo the stride one dense convolution of dy."""
     stride, padding, dilation, groups = geometry
     w = _swap_channels(w, groups)
-    if x_shape[3] < FEW_CHANNELS or dy.size < FEW_OUTPUTS:
+    if x_shape[3] <= FEW_CHANNELS or dy.size < FEW_OUTPUTS:
         return _dilated_input_gradient(geometry, x_shape, w, dy)
     return interleave(lambda *residues: _phase(geometry, x_shape, w, dy, residues), stride, x_shape[1:3])
 
@@ -183,7 +222,7 @@ def _phase(geometry, x_shape, w, dy, residues):
     if not all(taps):
         counts = (-(-n // s) for n, s in zip(x_shape[1:3], geometry.stride, strict=True))
         return jnp.zeros((x_shape[0], *counts, x_shape[3]), dy.dtype)
-    kernel = w[jnp.array(taps[0])[:, None], jnp.array(taps[1])[None, :]]
+    kernel = _taken(_taken(w, 0, taps[0]), 1, taps[1])
     return lax.conv_general_dilated(
         dy,
         kernel,
@@ -193,6 +232,12 @@ def _phase(geometry, x_shape, w, dy, residues):
         dimension_numbers=LAYOUT,
         feature_group_count=geometry.groups,
     )
+
+
+def _taken(w, axis, taps):
+    """The kernel's taps, which are evenly spaced and descend, as a slice reversed."""
+    step = taps[0] - taps[1] if len(taps) > 1 else 1
+    return lax.rev(lax.slice_in_dim(w, taps[-1], taps[0] + 1, step, axis), (axis,))
 
 
 def _dilated_input_gradient(geometry, x_shape, w, dy):
@@ -225,15 +270,24 @@ def _swap_channels(w, groups):
 
 def weight_gradient(geometry, x, w_shape, dy):
     """dw [kh, kw, C / g, O]."""
-    if x.shape[3] < FEW_CHANNELS and geometry.groups == 1:
-        return _weight_gradient_by_patches(geometry, x, w_shape, dy)
+    if _by_patches(geometry, w_shape):
+        patches = _patches(geometry, x, w_shape, dy.shape[1:3])
+        return (patches @ dy.reshape(-1, dy.shape[3])).reshape(w_shape)
+    (sh, sw), _, dilation, groups = geometry
+    whole = w_shape[0] % sh == 0 and w_shape[1] % sw == 0 and (sh, sw) != (1, 1)
+    if x.shape[3] <= FEW_CHANNELS and whole and dilation == (1, 1) and groups == 1:
+        return _weight_gradient_of_blocks(geometry, x, w_shape, dy)
+    return _correlation(geometry, x, w_shape, dy)
+
+
+def _correlation(geometry, x, w_shape, dy):
+    """dw as a convolution of x whose kernel is dy: its positions are taps, and the batch is what is summed over."""
     stride, padding, dilation, groups = geometry
     pads = []
     for axis in range(2):
         span = dilation[axis] * (w_shape[axis] - 1) + stride[axis] * (dy.shape[1 + axis] - 1) + 1
         before = padding[axis][0]
         pads.append((before, span - before - x.shape[1 + axis]))
-    # The kernel's taps are the output's positions, the batch is what is summed over.
     return lax.conv_general_dilated(
         x,
         dy,
@@ -245,16 +299,16 @@ def weight_gradient(geometry, x, w_shape, dy):
     )
 
 
-def _weight_gradient_by_patches(geometry, x, w_shape, dy):
-    """dw as one product of all output positions' patches with dy: [kh kw C, B H' W'] times [B H' W', O]."""
-    (sh, sw), padding, (dh, dw), _ = geometry
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    rows, cols = dy.shape[1:3]
-    patches = [
-        x[:, i * dh : i * dh + sh * (rows - 1) + 1 : sh, j * dw : j * dw + sw * (cols - 1) + 1 : sw]
-        for i in range(w_shape[0])
-        for j in range(w_shape[1])
-    ]
-    patches = jnp.concatenate(patches, -1)
-    gradient = dy.reshape(-1, dy.shape[3]).T @ patches.reshape(-1, patches.shape[3])
-    return gradient.T.reshape(w_shape)
+def _weight_gradient_of_blocks(geometry, x, w_shape, dy):
+    """dw with blocks of s x s positions as channels: k taps of stride s become k / s taps of stride 1."""
+    (sh, sw), padding, _, _ = geometry
+    th, tw, channels = w_shape[0] // sh, w_shape[1] // sw, sh * sw * w_shape[2]
+    rows, cols = dy.shape[1] + th - 1, dy.shape[2] + tw - 1
+    ends = (s * n - p[0] - size for s, n, p, size in zip((sh, sw), (rows, cols), padding, x.shape[1:3], strict=True))
+    margins = ((p[0], end, 0) for p, end in zip(padding, ends, strict=True))
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *margins, (0, 0, 0)))
+    x = x.reshape(x.shape[0], rows, sh, cols, sw, w_shape[2]).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(x.shape[0], rows, cols, channels)
+    dense = Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    dw = _correlation(dense, x, (th, tw, channels, w_shape[3]), dy)
+    return dw.reshape(th, tw, sh, sw, *w_shape[2:]).transpose(0, 2, 1, 3, 4, 5).reshape(w_shape)
