@@ -103,6 +103,11 @@ def _weights(weight, rows, like):
     return jnp.asarray(weight, jnp.result_type(like))
 
 
+def _total(weight, each):
+    """Σ weight · each."""
+    return jnp.sum(weight * each) if weight.ndim else weight * jnp.sum(each)
+
+
 def _dweight(weight, dy, each):
     """The gradient of the weight from the loss of each row."""
     return dy * (each if weight.ndim else jnp.sum(each))
@@ -123,7 +128,7 @@ def _same_shape(**arrays):
 
 def _squared_fwd(prediction, target, weight):
     error = target - prediction
-    return jnp.sum(weight * (0.5 * error * error)), (error, weight)
+    return _total(weight, 0.5 * error * error), (error, weight)
 
 
 def _squared_bwd(residuals, dy):
@@ -159,7 +164,7 @@ def squared_loss(prediction, target, weight=None) -> jax.Array:
 def _huber_fwd(delta, prediction, target, weight):
     error = target - prediction
     near = jnp.minimum(jnp.abs(error), delta)
-    return jnp.sum(weight * (near * (jnp.abs(error) - 0.5 * near))), (error, weight)
+    return _total(weight, near * (jnp.abs(error) - 0.5 * near)), (error, weight)
 
 
 def _huber_bwd(delta, residuals, dy):
@@ -206,7 +211,7 @@ def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
 def _cross_entropy_fwd(logits, labels, weight):
     log_p = log_softmax(logits)
     each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
-    return jnp.sum(weight * each), (log_p, labels, weight)
+    return _total(weight, each), (log_p, labels, weight)
 
 
 def _cross_entropy_bwd(residuals, dy):
@@ -250,7 +255,7 @@ def _binary_each(logits, targets):
 
 
 def _binary_fwd(logits, targets, weight):
-    return jnp.sum(weight * _binary_each(logits, targets)), (logits, targets, weight)
+    return _total(weight, _binary_each(logits, targets)), (logits, targets, weight)
 
 
 def _binary_bwd(residuals, dy):
@@ -302,7 +307,7 @@ def _nll(z, log_std):
 
 def _gaussian_nll_fwd(x, mean, log_std, weight):
     z = _over(x - mean, log_std)
-    return jnp.sum(weight * _nll(z, log_std)), (z, log_std, weight)
+    return _total(weight, _nll(z, log_std)), (z, log_std, weight)
 
 
 def _gaussian_nll_bwd(residuals, dy):
@@ -346,7 +351,7 @@ def _kl(log_ratio, z):
 def _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q, weight):
     z = _over(mean_p - mean_q, log_std_q)
     log_ratio = log_std_p - log_std_q
-    return jnp.sum(weight * _kl(log_ratio, z)), (z, log_ratio, log_std_q, weight)
+    return _total(weight, _kl(log_ratio, z)), (z, log_ratio, log_std_q, weight)
 
 
 def _gaussian_kl_bwd(residuals, dy):

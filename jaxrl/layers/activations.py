@@ -187,12 +187,11 @@ def leaky_relu(x, slope=0.01) -> jax.Array:
 
 
 def _softplus_fwd(x):
-    y = jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
-    return y, y
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x))), x
 
 
-def _softplus_bwd(y, dy):
-    return (-dy * jnp.expm1(-y),)
+def _softplus_bwd(x, dy):
+    return (dy * _sigmoid_fwd(x)[0],)
 
 
 @jax.custom_vjp
@@ -207,7 +206,9 @@ def softplus(x) -> jax.Array:
     """Smooth form of max(x, 0), elementwise, in the form whose exponential cannot overflow.
 
         y = log(1 + eˣ) = max(x, 0) + log(1 + e^(−|x|))
-        dx = dy eˣ / (1 + eˣ) = dy (1 − e⁻ʸ)                for eʸ = 1 + eˣ
+        dx = dy eˣ / (1 + eˣ) = dy σ(x)
+
+    In terms of the output it would be dy (1 − e⁻ʸ); σ(x) takes less time, and x is no larger than y.
 
     Args:
       x: any shape.
@@ -222,22 +223,25 @@ def softplus(x) -> jax.Array:
 TANH_IS_ONE = 10.0
 
 
-def _gelu_slope(x, approximate):
-    """Φ(x), or its approximation, and its derivative."""
-    if not approximate:
-        return 0.5 * lax.erfc(-x * math.sqrt(0.5)), jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    x = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
-    factor = math.sqrt(2 / math.pi)
-    t = jnp.tanh(factor * (x + 0.044715 * x * x * x))
-    return 0.5 * (1 + t), 0.5 * (1 - t * t) * factor * (1 + 3 * 0.044715 * x * x)
+ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def _gelu_fwd(x, approximate):
-    return x * _gelu_slope(x, approximate)[0], x
+    if approximate:
+        z = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
+        phi = 0.5 * (1 + jnp.tanh(ROOT_2_OVER_PI * (z + 0.044715 * z * z * z)))
+    else:
+        phi = 0.5 * lax.erfc(-x * math.sqrt(0.5))
+    return x * phi, (x, phi)
 
 
-def _gelu_bwd(approximate, x, dy):
-    phi, slope = _gelu_slope(x, approximate)
+def _gelu_bwd(approximate, residuals, dy):
+    x, phi = residuals
+    if approximate:
+        z = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
+        slope = 2 * phi * (1 - phi) * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * z * z)
+    else:
+        slope = jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
     return (dy * (phi + x * slope),)
 
 
@@ -255,7 +259,9 @@ def gelu(x, approximate=False) -> jax.Array:
         y = x Φ(x)                     Φ(x) = ½ erfc(−x / √2),     Φ'(x) = e^(−x²/2) / √(2π)
         dx = dy (Φ(x) + x Φ'(x))
         approximate:                   Φ(x) = ½ (1 + tanh(p)),     p = √(2/π) (x + 0.044715 x³)
-                                       Φ'(x) = ½ (1 − tanh²p) √(2/π) (1 + 0.134145 x²)
+                                       Φ'(x) = 2 Φ (1 − Φ) √(2/π) (1 + 0.134145 x²)
+
+    for ½ (1 − tanh²p) = 2 Φ (1 − Φ). x and Φ are kept, Φ because it is dear.
 
     Source: "Gaussian error linear units" by Hendrycks and Gimpel (https://arxiv.org/abs/1606.08415).
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks
 
@@ -23,13 +24,16 @@ _mean.defvjp(_mean_fwd, _mean_bwd)
 
 
 def _max_fwd(v, advantage):
-    best = jnp.argmax(advantage, -1, keepdims=True)
-    return (v - advantage.max(-1))[..., None] + advantage, best
+    largest = advantage.max(-1, keepdims=True)
+    actions = lax.broadcasted_iota(jnp.int32, advantage.shape, advantage.ndim - 1)
+    # The first of the largest: two plain reductions are faster than an argmax.
+    best = jnp.where(advantage == largest, actions, advantage.shape[-1]).min(-1, keepdims=True)
+    return v[..., None] - largest + advantage, best
 
 
 def _max_bwd(best, dq):
     total = dq.sum(-1)
-    here = jnp.arange(dq.shape[-1]).reshape((1,) * (dq.ndim - 1) + (-1,)) == best
+    here = lax.broadcasted_iota(jnp.int32, dq.shape, dq.ndim - 1) == best
     return total, dq - jnp.where(here, total[..., None], jnp.zeros((), dq.dtype))
 
 

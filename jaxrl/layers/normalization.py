@@ -22,6 +22,8 @@ from jax import lax
 
 from jaxrl.layers import checks
 
+BATCH, ENTRIES = 0, 1  # what is averaged over, as an axis of x [M, D]
+
 
 def _like(a, x):
     """a, over the last axis, in the shape of x."""
@@ -33,50 +35,50 @@ def _wide(*arrays):
     return tuple(a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in arrays)
 
 
+def _mean(axis, a):
+    """Mean of a [M, D] over an axis, which stays with size 1: as a product, twice as fast on CPUs as a reduction."""
+    weights = jnp.full(a.shape[axis], 1 / max(a.shape[axis], 1), a.dtype)
+    return jnp.expand_dims(jnp.tensordot(a, weights, (axis, 0), precision="highest"), axis)
+
+
 def _normalized(x, mean, var, epsilon):
     """x̂ and r. A variance beyond the largest number gives r = 0 and x̂ = 0."""
     r = lax.rsqrt(var + epsilon)
     return (x - mean) * r, r
 
 
-def _normalize_fwd(axes, epsilon, x, scale, bias):
+def _normalize_fwd(axis, epsilon, x, scale, bias):
     wide, scale_, bias_ = _wide(x, scale, bias)
-    size = max(_count(x, axes), 1)
-    mean = jnp.sum(wide / size, axes, keepdims=True)
-    var = jnp.sum(jnp.square(wide - mean) / size, axes, keepdims=True)
+    mean = _mean(axis, wide)
+    var = _mean(axis, jnp.square(wide - mean))
     x_hat, _ = _normalized(wide, mean, var, epsilon)
     y = _like(scale_, x) * x_hat + _like(bias_, x)
     return (y.astype(x.dtype), mean, var), (x, mean, var, scale)
 
 
-def _normalize_bwd(axes, epsilon, residuals, cotangents):
+def _normalize_bwd(axis, epsilon, residuals, cotangents):
     x, mean, var, scale = residuals
-    size = max(_count(x, axes), 1)
     wide, scale_, dy = _wide(x, scale, cotangents[0])
     x_hat, r = _normalized(wide, mean, var, epsilon)
-    rows = tuple(range(x.ndim - 1))
-    dscale, dbias = jnp.sum(dy * x_hat, rows), jnp.sum(dy, rows)
+    mean_dy, mean_dyx = _mean(BATCH, dy)[0], _mean(BATCH, dy * x_hat)[0]
     g = dy * _like(scale_, x)
-    dx = r * (g - jnp.sum(g, axes, keepdims=True) / size - x_hat * (jnp.sum(g * x_hat, axes, keepdims=True) / size))
-    # The statistics themselves are outputs too: dμ / n and dv 2 (x − μ) / n.
-    dx = dx + cotangents[1] / size + cotangents[2] * (2 / size) * (wide - mean)
-    return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(scale.dtype)
+    if axis == BATCH:
+        mean_g, mean_gx = (scale_ * mean_dy)[None], (scale_ * mean_dyx)[None]
+    else:
+        mean_g, mean_gx = _mean(axis, g), _mean(axis, g * x_hat)
+    dx = r * (g - mean_g - x_hat * mean_gx)
+    # The statistics are outputs too, with cotangents of their own: dμ / n and dv 2 (x − μ) / n.
+    dx = dx + cotangents[1] / x.shape[axis] + cotangents[2] * (2 / x.shape[axis]) * (wide - mean)
+    rows = x.shape[0]
+    return dx.astype(x.dtype), (rows * mean_dyx).astype(scale.dtype), (rows * mean_dy).astype(scale.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _normalize(axes, epsilon, x, scale, bias):
-    return _normalize_fwd(axes, epsilon, x, scale, bias)[0]
+def _normalize(axis, epsilon, x, scale, bias):
+    return _normalize_fwd(axis, epsilon, x, scale, bias)[0]
 
 
 _normalize.defvjp(_normalize_fwd, _normalize_bwd)
-
-
-def _count(x, axes) -> int:
-    """How many entries are averaged."""
-    count = 1
-    for a in axes:
-        count *= x.shape[a]
-    return count
 
 
 def layer_norm(x, scale, bias, epsilon=1e-5) -> jax.Array:
@@ -96,7 +98,9 @@ def layer_norm(x, scale, bias, epsilon=1e-5) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     _check(x, epsilon, scale=scale, bias=bias)
-    return _normalize((x.ndim - 1,), float(epsilon), x, scale, bias)[0]
+    if x.size == 0:
+        return x
+    return _normalize(ENTRIES, float(epsilon), x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)
 
 
 def _infer_fwd(epsilon, x, scale, bias, mean, var):
@@ -160,14 +164,14 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
         raise TypeError(f"training must be True or False, known when the function is traced; got {training!r}.")
     if not training:
         return _infer(float(epsilon), x, scale, bias, mean, var), (mean, var)
-    axes = tuple(range(x.ndim - 1))
-    y, batch_mean, batch_var = _normalize(axes, float(epsilon), x, scale, bias)
-    count = _count(x, axes)
-    if count == 0:
-        return y, (mean, var)
-    batch_var = batch_var * (count / max(count - 1, 1))
-    batch = (lax.stop_gradient(s).reshape(-1).astype(mean.dtype) for s in (batch_mean, batch_var))
-    return y, tuple(momentum * old + (1 - momentum) * new for old, new in zip((mean, var), batch, strict=True))
+    if x.size == 0:
+        return x, (mean, var)
+    rows = x.reshape(-1, x.shape[-1])
+    y, batch_mean, batch_var = _normalize(BATCH, float(epsilon), rows, scale, bias)
+    batch_var = batch_var * (len(rows) / max(len(rows) - 1, 1))
+    batch = (lax.stop_gradient(s)[0].astype(mean.dtype) for s in (batch_mean, batch_var))
+    running = tuple(momentum * old + (1 - momentum) * new for old, new in zip((mean, var), batch, strict=True))
+    return y.reshape(x.shape), running
 
 
 def _check(x, epsilon, **vectors):
