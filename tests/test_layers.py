@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxrl import layers, losses
-from jaxrl.layers import audit, conv, reference
+from jaxrl.layers import audit, conv_forms, reference
 
 
 def layer(name):
@@ -210,15 +210,15 @@ def test_convolutions_of_any_geometry(data):
     channels, outputs = (groups * data.draw(st.integers(1, 5)) for _ in range(2))
     args = conv_args(batch, *size, channels, outputs, kernel, groups)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    few = conv.FEW_OUTPUTS
+    few = conv_forms.FEW_OUTPUTS
     try:
-        conv.FEW_OUTPUTS = data.draw(st.sampled_from([0, few]))
+        conv_forms.FEW_OUTPUTS = data.draw(st.sampled_from([0, few]))
         with jax.enable_x64(True):
             errors = audit.errors(
                 partial(layers.conv2d, **options), partial(reference.conv2d, **options), audit.cast(args, np.float64)
             )
     finally:
-        conv.FEW_OUTPUTS = few
+        conv_forms.FEW_OUTPUTS = few
     assert max(errors) < 1e-10
 
 

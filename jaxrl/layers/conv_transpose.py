@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
-from jaxrl.layers.conv import Geometry, forward, input_gradient, pads_of, pair_of, weight_gradient
+from jaxrl.layers.conv import pads_of, pair_of
+from jaxrl.layers.conv_forms import Geometry, forward, input_gradient, weight_gradient
 
 
 def _conv_transpose2d_fwd(geometry, sizes, x, w, b):

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
-from jaxrl.layers.conv import interleave, pads_of, pair_of
+from jaxrl.layers.conv import pads_of, pair_of
+from jaxrl.layers.conv_forms import interleave
 
 
 class Window(NamedTuple):

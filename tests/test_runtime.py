@@ -1,0 +1,57 @@
+"""What is asked of the machine before JAX starts: the flags, and memory that is kept in huge pages."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+on_linux = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+
+# Page faults of the third round of taking 200 MB from the C library and writing to it, and the huge pages in use.
+ROUNDS = """
+import ctypes, resource
+import jaxrl
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(200_000_000)
+    ctypes.memset(block, 1, 200_000_000)
+    huge = sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHuge"))
+    libc.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, huge)
+"""
+
+
+def run(code, **environment):
+    base = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAXRL_RUNTIME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=base | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+@on_linux
+def test_freed_memory_is_kept_in_huge_pages():
+    faults, huge = map(int, run(ROUNDS))
+    assert faults < 100  # of 4 KB each, 200 MB would be 48,828
+    if HUGE_PAGES.exists() and "[never]" not in HUGE_PAGES.read_text():
+        assert huge > 150_000  # kB
+
+
+@on_linux
+def test_the_settings_can_be_switched_off():
+    faults, _ = map(int, run(ROUNDS, JAXRL_RUNTIME="off"))
+    assert faults > 50
+    assert run("import os, jaxrl; print(os.environ.get('XLA_FLAGS'))", JAXRL_RUNTIME="off") == ["None"]
+
+
+def test_flags_that_are_given_win():
+    code = "import os, jaxrl; print(os.environ['XLA_FLAGS'])"
+    given = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
+    assert run(code, XLA_FLAGS=given) == [given]
