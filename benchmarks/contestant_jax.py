@@ -1,6 +1,6 @@
-"""The contestant that runs jaxrl's layers, or with the argument `autodiff` autodiff of their plain forms.
+"""The process that runs jaxrl's layers ("derived") and autodiff of their plain forms ("autodiff").
 
-    python benchmarks/contestant_jax.py derived
+    python benchmarks/contestant_jax.py
     python benchmarks/contestant_jax.py describe      # the rows: name, layer, shapes and settings
 """
 
@@ -88,17 +88,17 @@ NETWORKS = {
 CASES = {case.title: case for case in audit.cases() if case.timed}
 
 
-def prepare(name: str, derived: bool):
+def prepare(name: str, variant: str):
     """Forward and backward of a row, compiled."""
     if name in NETWORKS:
         network, arguments = NETWORKS[name]
-        modules = (layers, losses) if derived else (reference, reference)
+        modules = (layers, losses) if variant == "derived" else (reference, reference)
         gradient, args = jax.jit(jax.value_and_grad(lambda *a: network(*modules, *a))), arguments()
         return lambda: jax.block_until_ready(gradient(*args))
     case = CASES[name]
     pair = Pair.of(*case.pair)
     args = audit.cast(case.args, np.float32)
-    cotangents, gradient = pair.cotangents(args), pair.ours if derived else pair.theirs
+    cotangents, gradient = pair.cotangents(args), pair.ours if variant == "derived" else pair.theirs
     return lambda: jax.block_until_ready(gradient(args, cotangents))
 
 
@@ -112,7 +112,7 @@ def describe() -> dict:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "describe":
+    if sys.argv[1:] == ["describe"]:
         print(json.dumps(describe()))
     else:
-        contestant.serve(lambda name: prepare(name, sys.argv[1] == "derived"))
+        contestant.serve(prepare)

@@ -1,4 +1,4 @@
-"""The contestant that runs PyTorch, where it is installed; rows without a plain counterpart there are left out.
+"""The process that runs PyTorch, where it is installed; rows without a plain counterpart there are left out.
 
     python benchmarks/contestant_torch.py ROWS.json       # what `contestant_jax.py describe` prints
 """
@@ -160,4 +160,4 @@ def prepare(row: dict):
 
 if __name__ == "__main__":
     rows = json.loads(Path(sys.argv[1]).read_text())
-    contestant.serve(lambda name: prepare(rows[name]))
+    contestant.serve(lambda name, variant: prepare(rows[name]))

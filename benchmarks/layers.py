@@ -3,8 +3,9 @@
     python benchmarks/layers.py
     python benchmarks/layers.py --torch-python OTHER_ENVIRONMENT/bin/python
 
-Each contestant is a process of its own, for JAX's settings are those of a process; they run the same row in turn, one
-at a time, and the ratio is the median over the rounds.
+JAX's settings are those of a process, so autodiff with its default settings is a process of its own, and PyTorch too;
+the derived layers and autodiff with jaxrl's settings share one. All run the same row in turn, one at a time, and the
+ratio is the median over the rounds.
 """
 
 import dataclasses
@@ -15,6 +16,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,55 +44,53 @@ class Config:
     """File for the figures as JSON."""
 
 
-class Contestant:
+class Process:
     """A process that runs rows; see `contestant.py`."""
 
-    def __init__(self, command, **environment):
+    def __init__(self, *command, **environment):
         inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=inherited | environment)
+        self._process = subprocess.Popen(list(command), stdin=pipe, stdout=pipe, text=True, env=inherited | environment)
 
-    def seconds(self, row: str, repeats: int) -> float | None:
-        """How long so many runs took, or None where this contestant has no such row."""
-        self._process.stdin.write(json.dumps({"row": row, "repeats": repeats}) + "\n")
+    def seconds(self, variant: str, row: str, repeats: int) -> float | None:
+        """How long so many runs took, or None where there is no such row."""
+        self._process.stdin.write(json.dumps({"row": row, "variant": variant, "repeats": repeats}) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{' '.join(map(str, self._process.args))} ended while it ran {row}.")
         return json.loads(answer)
 
-    def close(self):
-        """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
 
-
-def contestants(config: Config, rows_file: Path) -> dict[str, Contestant]:
-    """Who runs: the derived layers and autodiff with jaxrl's settings, autodiff with JAX's own, and PyTorch."""
-    jax = [sys.executable, HERE / "contestant_jax.py"]
+def contestants(config: Config, rows_file: Path) -> dict[str, Callable]:
+    """Who runs, each a function of (row, repeats) that gives seconds; the processes end with this one."""
+    jax = (sys.executable, HERE / "contestant_jax.py")
+    ours, plain = Process(*jax), Process(*jax, JAXRL_RUNTIME="off")
     found = {
-        "derived": Contestant([*jax, "derived"]),
-        "autodiff": Contestant([*jax, "autodiff"]),
-        "autodiff, default flags": Contestant([*jax, "autodiff"], JAXRL_RUNTIME="off"),
+        "derived": partial(ours.seconds, "derived"),
+        "autodiff": partial(ours.seconds, "autodiff"),
+        "autodiff, default flags": partial(plain.seconds, "autodiff"),
     }
-    has_torch = subprocess.run([config.torch_python, "-c", "import torch"], capture_output=True).returncode == 0
-    if has_torch:
-        found["pytorch"] = Contestant([config.torch_python, HERE / "contestant_torch.py", rows_file])
+    if subprocess.run([config.torch_python, "-c", "import torch"], capture_output=True).returncode == 0:
+        torch = Process(config.torch_python, HERE / "contestant_torch.py", rows_file)
+        found["pytorch"] = partial(torch.seconds, "pytorch")
     return found
 
 
-def race(row: str, running: dict[str, Contestant], config: Config) -> dict:
+def race(row: str, running: dict[str, Callable], config: Config) -> dict:
     """Milliseconds of each contestant, and the derived one's ratio to each: medians over the rounds."""
     repeats = {}
-    for name, contestant in running.items():
-        first = contestant.seconds(row, 1)
-        if first is not None:  # the first run compiled
-            single = min(contestant.seconds(row, 1) for _ in range(3))
+    for name, seconds in running.items():
+        if seconds(row, 1) is not None:  # the first run compiles
+            single = min(seconds(row, 1) for _ in range(3))
             repeats[name] = max(1, math.ceil(config.sample_seconds / single))
     samples = {name: [] for name in repeats}
+    order = list(repeats)
     for _ in range(config.rounds):
-        for name, count in repeats.items():
-            samples[name].append(running[name].seconds(row, count) / count)
+        for name in order:
+            time.sleep(0.02)  # until the threads of the one before have stopped waiting for more work
+            samples[name].append(running[name](row, repeats[name]) / repeats[name])
+        order.append(order.pop(0))
     ratios = {
         name: statistics.median(ours / theirs for ours, theirs in zip(samples["derived"], values, strict=True))
         for name, values in samples.items()
@@ -110,15 +112,11 @@ def main(config: Config):
         running = contestants(config, rows_file)
         print(f"{'forward and backward, ms':42}" + "".join(f"{name:>25}" for name in running))
         results = {}
-        try:
-            with metrics.Progress(len(rows), unit="rows") as progress:
-                for done, row in enumerate(rows, 1):
-                    results[row] = race(row, running, config)
-                    progress.note(f"{row:42}" + "".join(f"{_cell(results[row], name):>25}" for name in running))
-                    progress.show(done)
-        finally:
-            for contestant in running.values():
-                contestant.close()
+        with metrics.Progress(len(rows), unit="rows") as progress:
+            for done, row in enumerate(rows, 1):
+                results[row] = race(row, running, config)
+                progress.note(f"{row:42}" + "".join(f"{_cell(results[row], name):>25}" for name in running))
+                progress.show(done)
     print("in brackets: the derived layer's time over that contestant's, in the same rounds")
     config.output.parent.mkdir(parents=True, exist_ok=True)
     measured = {"rounds": config.rounds, "machine": table.machine(), "versions": table.versions()}

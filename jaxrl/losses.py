@@ -161,18 +161,20 @@ def squared_loss(prediction, target, weight=None) -> jax.Array:
     return _squared(prediction, target, _weights(weight, jnp.shape(prediction), prediction))
 
 
+def _huber_each(delta, error):
+    size = jnp.abs(error)
+    return jnp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
+
+
 def _huber_fwd(delta, prediction, target, weight):
     error = target - prediction
-    near = jnp.minimum(jnp.abs(error), delta)
-    return _total(weight, near * (jnp.abs(error) - 0.5 * near)), (error, weight)
+    return _total(weight, _huber_each(delta, error)), (error, weight)
 
 
 def _huber_bwd(delta, residuals, dy):
     error, weight = residuals
-    size = jnp.abs(error)
-    near = jnp.minimum(size, delta)
     dtarget = dy * weight * jnp.clip(error, -delta, delta)
-    return -dtarget, dtarget, _dweight(weight, dy, near * (size - 0.5 * near))
+    return -dtarget, dtarget, _dweight(weight, dy, _huber_each(delta, error))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -186,8 +188,7 @@ _huber.defvjp(_huber_fwd, _huber_bwd)
 def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
     """Squared error near the target, absolute error far from it.
 
-        L = Σ weight ( ½ e²  (|e| ≤ δ),   δ (|e| − ½ δ)  (|e| > δ) ) = Σ weight m (|e| − ½ m)
-        e = target − prediction,  m = min(|e|, δ)
+        L = Σ weight ( ½ e²  (|e| ≤ δ),   δ (|e| − ½ δ)  (|e| > δ) ),      e = target − prediction
         dprediction = −weight clip(e, −δ, δ)               dtarget = weight clip(e, −δ, δ)
 
     Source: "Robust estimation of a location parameter" by Huber, Ann. Math. Statist. 35 (1964); in DQN the gradient

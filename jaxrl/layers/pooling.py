@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxrl.layers import checks
 from jaxrl.layers.conv import pads_of, pair_of
@@ -69,6 +70,15 @@ def _spread(window, of_tap, dtype, batch, channels):
 
 
 def _max_fwd(window, x):
+    if window.window == window.stride:
+        return _largest(window, x)
+    # Not inlined, or XLA would find the largest entry of a window anew for each of the positions that read it.
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(_largest, static_argnums=0)(window, x)
+
+
+def _largest(window, x):
+    """The largest entry of each window, and the number of the first tap that sees it."""
     padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-jnp.inf)
     taps = window.taps()
     y = _tap(window, padded, taps[0])
