@@ -436,3 +436,153 @@ def tanh_gaussian_log_prob(u, mean, log_std) -> jax.Array:
     """
     _same_shape(u=u, mean=mean, log_std=log_std)
     return _tanh_gaussian(u, mean, log_std)
+
+
+def _cross_entropy_to_fwd(logits, p, weight):
+    log_q = log_softmax(logits)
+    return _total(weight, -jnp.sum(p * log_q, -1)), (log_q, p, weight)
+
+
+def _cross_entropy_to_bwd(residuals, dy):
+    log_q, p, weight = residuals
+    scale = _over_entries(dy * weight)
+    dlogits = scale * (jnp.exp(log_q) * jnp.sum(p, -1, keepdims=True) - p)
+    return dlogits, -scale * log_q, _dweight(weight, dy, -jnp.sum(p * log_q, -1))
+
+
+@jax.custom_vjp
+def _cross_entropy_to(logits, p, weight):
+    return _cross_entropy_to_fwd(logits, p, weight)[0]
+
+
+_cross_entropy_to.defvjp(_cross_entropy_to_fwd, _cross_entropy_to_bwd)
+
+
+def categorical_cross_entropy(logits, p, weight=None) -> jax.Array:
+    """Cross-entropy of a predicted distribution to a given one.
+
+        L = −Σ weight Σ_k p_k log q_k,   q = softmax(logits)
+        dlogits_k = weight (q_k Σ_j p_j − p_k)          dp_k = −weight log q_k
+
+    It is the loss of C51, where p is a projected target: "A distributional perspective on reinforcement learning" by
+    Bellemare et al. (https://arxiv.org/abs/1707.06887).
+
+    Args:
+      logits: [..., K].
+      p: [..., K], probabilities.
+      weight: [...], or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    _same_shape(logits=logits, p=p)
+    return _cross_entropy_to(logits, p, _weights(weight, jnp.shape(logits)[:-1], logits))
+
+
+def _quantile_each(delta, theta, target, tau):
+    """Σ_i mean_j of one row, and its derivative with respect to theta."""
+    error = target[..., None, :] - theta[..., :, None]
+    tilt = jnp.abs(_middle(tau, error) - (error < 0))
+    each = jnp.sum(jnp.mean(tilt * _huber_each(delta, error) / delta, -1), -1)
+    return each, tilt * jnp.clip(error, -delta, delta) / delta
+
+
+def _middle(tau, error):
+    return jnp.broadcast_to(tau[:, None], error.shape)
+
+
+def _quantile_fwd(delta, theta, target, tau, weight):
+    each, _ = _quantile_each(delta, theta, target, tau)
+    return _total(weight, each), (theta, target, tau, weight)
+
+
+def _quantile_bwd(delta, residuals, dy):
+    theta, target, tau, weight = residuals
+    each, slope = _quantile_each(delta, theta, target, tau)
+    scale = _over_entries(dy * weight)
+    dtheta = -scale * jnp.mean(slope, -1)
+    return dtheta, scale * (jnp.sum(slope, -2) / target.shape[-1]), None, _dweight(weight, dy, each)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _quantile(delta, theta, target, tau, weight):
+    return _quantile_fwd(delta, theta, target, tau, weight)[0]
+
+
+_quantile.defvjp(_quantile_fwd, _quantile_bwd)
+
+
+def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array:
+    """Quantile regression with the Huber loss: theta_i goes to the tau_i quantile of the targets.
+
+        L = Σ weight Σ_i 1/M Σ_j |τ_i − [e_ij < 0]| H_δ(e_ij) / δ,       e_ij = target_j − θ_i
+        dθ_i = −weight 1/M Σ_j |τ_i − [e_ij < 0]| clip(e_ij, −δ, δ) / δ
+        dtarget_j = weight 1/M Σ_i |τ_i − [e_ij < 0]| clip(e_ij, −δ, δ) / δ
+
+    with H_δ the Huber loss of an error. τ takes no gradient. Source: "Distributional reinforcement learning with
+    quantile regression" by Dabney et al. (https://arxiv.org/abs/1710.10044), equation 10.
+
+    Args:
+      theta: quantiles [..., N].
+      target: samples or quantiles of the target [..., M].
+      tau: [N], between 0 and 1; (i + ½) / N for QR-DQN.
+      weight: [...], or a scalar; None for the mean.
+      delta: δ, a Python number above 0.
+
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
+    floating-point.
+    """
+    checks.floating(theta=theta, target=target, tau=tau)
+    rows = jnp.shape(theta)[:-1]
+    checks.shape("target", target, (*rows, None), "the rows of theta")
+    checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    return _quantile(float(delta), theta, target, tau, _weights(weight, rows, theta))
+
+
+def _q_learning_fwd(delta, actions, q_tm1, a_tm1, target, weight):
+    error = target - jnp.take_along_axis(q_tm1, a_tm1[..., None], -1)[..., 0]
+    return _total(weight, _huber_each(delta, error)), (error, a_tm1, weight)
+
+
+def _q_learning_bwd(delta, actions, residuals, dy):
+    error, a_tm1, weight = residuals
+    dtarget = dy * weight * jnp.clip(error, -delta, delta)
+    taken = jax.nn.one_hot(a_tm1, actions, dtype=dtarget.dtype)
+    return -dtarget[..., None] * taken, None, dtarget, _dweight(weight, dy, _huber_each(delta, error))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _q_learning(delta, actions, q_tm1, a_tm1, target, weight):
+    return _q_learning_fwd(delta, actions, q_tm1, a_tm1, target, weight)[0]
+
+
+_q_learning.defvjp(_q_learning_fwd, _q_learning_bwd)
+
+
+def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
+    """Huber loss of the value of the action taken: the semi-gradient of Q-learning, as the target is held.
+
+        L = Σ weight H_δ(e),   e = target − q_tm1[a_tm1]           dq_tm1[a] = −weight clip(e, −δ, δ) [a = a_tm1]
+
+    δ = ∞ gives the squared loss. Stop the gradient of the target where it is made. Source: "Human-level control through
+    deep reinforcement learning" by Mnih et al. (doi:10.1038/nature14236).
+
+    Args:
+      q_tm1: values of the actions [..., A].
+      a_tm1: the actions taken, int [...].
+      target: [...].
+      weight: [...] (importance weights), or a scalar; None for the mean.
+      delta: δ, a Python number above 0; float("inf") for half the squared error.
+
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on types that do not.
+    """
+    checks.floating(q_tm1=q_tm1, target=target)
+    checks.integer("the actions taken", a_tm1=a_tm1)
+    rows = jnp.shape(q_tm1)[:-1]
+    for name, array in {"a_tm1": a_tm1, "target": target}.items():
+        checks.shape(name, array, rows, "q_tm1 without its last axis")
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    actions = jnp.shape(q_tm1)[-1]
+    return _q_learning(float(delta), actions, q_tm1, jnp.asarray(a_tm1), target, _weights(weight, rows, q_tm1))

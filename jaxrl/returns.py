@@ -46,3 +46,92 @@ def gae(r_t, discount_t, v_tm1, v_t, lambda_t) -> jax.Array:
 
     _, advantage_t = lax.scan(accumulate, jnp.zeros((), delta_t.dtype), (delta_t, discount_t * lambda_t), reverse=True)
     return advantage_t
+
+
+def q_target(r_t, discount_t, q_t, selector_t=None) -> jax.Array:
+    """What the value of the action taken should be, from one transition.
+
+        r_t + γ_t max_a q_t[a]                            Q-learning
+        r_t + γ_t q_t[argmax_a selector_t[a]]             Double Q-learning: one network chooses, the other values
+
+    r_t and γ_t may be those of several steps (`n_step`). See "Deep reinforcement learning with double Q-learning" by
+    van Hasselt et al. (https://arxiv.org/abs/1509.06461).
+
+    Args:
+      r_t: reward [].
+      discount_t: discount []; 0 where the episode terminated.
+      q_t: values [A] of the state that followed, by the target network.
+      selector_t: values [A] of the same state by the online network, for Double Q-learning.
+
+    Returns: [].
+
+    Raises: ValueError on other shapes.
+    """
+    _vector("q_target", r_t, discount_t, q_t, *(() if selector_t is None else (selector_t,)))
+    best = jnp.argmax(q_t if selector_t is None else selector_t)
+    return r_t + discount_t * q_t[best]
+
+
+def n_step(r_t, discount_t, open_t) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rewards of n steps as one, up to the end of the episode or of the stream.
+
+        R = Σ_k r_k Π_{j<k} γ_j          Γ = Π_k γ_k          over the steps before the first that is not open, and it
+
+    A terminated step has γ = 0, so it ends both sums by itself; a truncated one is not open, so that nothing of the
+    next episode comes in, and the value of its final observation follows with what Γ is by then.
+
+    Args:
+      r_t: rewards [n].
+      discount_t: discounts [n]; 0 where the episode terminated.
+      open_t: bool [n], the step after this one belongs to the same episode.
+
+    Returns: R [], Γ [], and how many steps were summed, int32 [].
+
+    Raises: ValueError when the arguments are not three vectors of one length.
+    """
+    shapes = [jnp.shape(a) for a in (r_t, discount_t, open_t)]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
+        raise ValueError(
+            "n_step takes r_t, discount_t and open_t of one shape [n] (vmap it over streams); "
+            f"got {', '.join(map(str, shapes))}."
+        )
+    reached = jnp.concatenate([jnp.ones(1, bool), jnp.cumprod(open_t[:-1]).astype(bool)])
+    discount_t = jnp.where(reached, discount_t, 1.0)
+    before = jnp.concatenate([jnp.ones(1, discount_t.dtype), jnp.cumprod(discount_t[:-1])])
+    return jnp.sum(jnp.where(reached, before * r_t, 0.0)), jnp.prod(discount_t), jnp.sum(reached, dtype=jnp.int32)
+
+
+def categorical_projection(z_t, p_t, z) -> jax.Array:
+    """A distribution on the points z_t as one on the fixed points z: each mass goes to its two neighbours.
+
+        p[i] = Σ_j p_t[j] max(0, 1 − |clip(z_t[j], z_1, z_N) − z_i| / Δ),         Δ = z_2 − z_1
+
+    See "A distributional perspective on reinforcement learning" by Bellemare et al. (https://arxiv.org/abs/1707.06887),
+    equation 7; there z_t = r_t + γ_t z.
+
+    Args:
+      z_t: where the masses are [M].
+      p_t: the masses [M].
+      z: evenly spaced, ascending points [N], at least two.
+
+    Returns: [N].
+
+    Raises: ValueError on other shapes.
+    """
+    shapes = [jnp.shape(a) for a in (z_t, p_t, z)]
+    if shapes[0] != shapes[1] or {len(shape) for shape in shapes} != {1} or shapes[2][0] < 2:
+        raise ValueError(
+            "categorical_projection takes z_t [M], p_t [M] and z [N] (vmap it over streams); "
+            f"got {', '.join(map(str, shapes))}."
+        )
+    distance = jnp.abs(jnp.clip(z_t, z[0], z[-1])[None, :] - z[:, None]) / (z[1] - z[0])
+    return jnp.maximum(1 - distance, 0.0) @ p_t
+
+
+def _vector(name, r_t, discount_t, *values):
+    shapes = [jnp.shape(a) for a in (r_t, discount_t, *values)]
+    if shapes[0] or shapes[1] or len(set(shapes[2:])) > 1 or len(shapes[2]) != 1:
+        raise ValueError(
+            f"{name} takes r_t [], discount_t [] and vectors [A] of values (vmap it over transitions); "
+            f"got {', '.join(map(str, shapes))}."
+        )

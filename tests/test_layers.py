@@ -57,6 +57,7 @@ LABELS = np.arange(12).reshape(4, 3) % 5
 WEIGHT = np.abs(normal(4, 3, seed=3))
 NOISY = (ROWS, normal(5, 6), normal(6), normal(5, 6, seed=1), normal(6, seed=1), normal(5), normal(6, seed=2))
 UPSAMPLE = {"stride": (2, 3), "padding": ((0, 1), (1, 0)), "dilation": (2, 1), "groups": 2, "output_padding": (1, 0)}
+QUANTILES = (np.arange(5) + 0.5) / 5
 KEY = np.array([1, 2], np.uint32)
 
 
@@ -149,6 +150,12 @@ CASES = {
     "softmax_cross_entropy weighted": ("softmax_cross_entropy", (ROWS, LABELS, WEIGHT), {}),
     "binary_cross_entropy": ("binary_cross_entropy", (4 * ROWS, np.abs(np.sin(ROWS))), {}),
     "binary_cross_entropy weighted": ("binary_cross_entropy", (4 * ROWS, np.abs(np.sin(ROWS)), *around(2)), {}),
+    "categorical_cross_entropy": ("categorical_cross_entropy", (ROWS, np.abs(np.sin(ROWS))), {}),
+    "categorical_cross_entropy weighted": ("categorical_cross_entropy", (ROWS, np.abs(np.sin(ROWS)), WEIGHT), {}),
+    "quantile_huber_loss": ("quantile_huber_loss", (ROWS, 2 * normal(4, 3, 7), QUANTILES), {}),
+    "quantile_huber_loss weighted": ("quantile_huber_loss", (ROWS, ROWS + 1, QUANTILES, WEIGHT), {"delta": 0.4}),
+    "q_learning_loss": ("q_learning_loss", (ROWS, LABELS, WEIGHT), {}),
+    "q_learning_loss weighted": ("q_learning_loss", (ROWS, LABELS, 2 * WEIGHT, WEIGHT), {"delta": 0.3}),
     "gaussian_nll": ("gaussian_nll", around(0, 1, 2), {}),
     "gaussian_nll weighted": ("gaussian_nll", (*around(0, 1, 2), WEIGHT), {}),
     "gaussian_kl": ("gaussian_kl", around(0, 1, 2, 3), {}),
@@ -160,19 +167,19 @@ every_case = pytest.mark.parametrize(("name", "args", "options"), CASES.values()
 
 @every_case
 def test_value_and_cotangents_equal_autodiff_of_the_reference(name, args, options):
-    row = audit.compare(
-        partial(layer(name), **options), partial(getattr(reference, name), **options), *args, time_pairs=0
-    )
-    assert max(row.value64, row.cotangent64) < 1e-10
-    assert max(row.value32, row.cotangent32) < 2e-4
+    pair = partial(layer(name), **options), partial(getattr(reference, name), **options)
+    with jax.enable_x64(True):
+        assert max(audit.errors(*pair, audit.cast(args, np.float64))) < 1e-10
+    assert max(audit.errors(*pair, audit.cast(args, np.float32))) < 2e-4
 
 
 # Differences cannot be taken where the value has a jump in its slope, and need no case without entries.
 SMOOTH = [c for c in CASES if not any(word in c for word in ("empty", "ties", "far apart", "elu", "dueling max"))]
 SMOOTH += ["elu alpha", "gelu", "gelu approximate"]
 # What takes no gradient on purpose: the noise, the running statistics.
-STOPPED = {"noisy_linear": (5, 6), "batch_norm": (3, 4), "huber_loss": ()}
-FIRST_ORDER = ("conv2d", "conv_transpose2d", "huber_loss")  # the others are checked at second order too
+STOPPED = {"noisy_linear": (5, 6), "batch_norm": (3, 4), "quantile_huber_loss": (2,)}
+# The others are checked at second order too.
+FIRST_ORDER = ("conv2d", "conv_transpose2d", "huber_loss", "quantile_huber_loss", "q_learning_loss")
 
 
 @pytest.mark.parametrize("case", SMOOTH)
@@ -460,6 +467,8 @@ BAD = [
     (ValueError, r"target has shape \(4,\).*that of prediction", lambda: losses.squared_loss(X, X[0, 0, 0])),
     (ValueError, r"weight has shape \(5,\)", lambda: losses.huber_loss(X, X, jnp.ones(5))),
     (ValueError, r"delta must be above 0", lambda: losses.huber_loss(X, X, delta=0)),
+    (ValueError, r"tau has shape", lambda: losses.quantile_huber_loss(X, X, jnp.ones(3))),
+    (ValueError, r"target has shape", lambda: losses.q_learning_loss(X, jnp.ones(X.shape[:3], int), X)),
     (TypeError, r"labels must hold integers", lambda: losses.softmax_cross_entropy(X, X[..., 0])),
     (TypeError, r"a must hold integers", lambda: losses.actor_critic_loss(*LOSS[:2], LOSS[1], *LOSS[3:])),
 ]  # fmt: skip

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.returns import gae
+from jaxrl.returns import categorical_projection, gae, n_step, q_target
 
 R_T = np.array([1.0, 0.0, -1.0, 2.0])
 V = np.array([0.5, 1.0, -0.5, 0.25, 3.0])
@@ -59,3 +59,55 @@ def test_a_terminal_step_knows_nothing_of_what_follows():
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"\(4,\).*\(3,\)"):
         gae(jnp.zeros(4), jnp.zeros(4), jnp.zeros(4), jnp.zeros(3), jnp.zeros(4))
+
+
+def test_q_targets():
+    q_t, online = jnp.array([1.0, 4.0, 2.0]), jnp.array([0.0, 1.0, 5.0])
+    assert q_target(0.5, 0.9, q_t) == pytest.approx(0.5 + 0.9 * 4)
+    assert q_target(0.5, 0.9, q_t, online) == pytest.approx(0.5 + 0.9 * 2)
+    assert q_target(0.5, 0.9, q_t, q_t) == q_target(0.5, 0.9, q_t)
+    assert q_target(0.5, 0.0, q_t, online) == 0.5
+
+
+def test_n_step_stops_at_the_end_of_the_episode():
+    r_t, gamma = jnp.array([1.0, 2.0, 4.0]), 0.5
+    whole = jnp.ones(3, bool)
+    assert [float(x) for x in n_step(r_t, jnp.full(3, gamma), whole)] == [1 + 1 + 1, 0.125, 3]
+    terminated = n_step(r_t, jnp.array([gamma, 0.0, gamma]), jnp.array([True, False, True]))
+    assert [float(x) for x in terminated] == [1 + 1, 0.0, 2]
+    truncated = n_step(r_t, jnp.full(3, gamma), jnp.array([True, False, True]))
+    assert [float(x) for x in truncated] == [1 + 1, 0.25, 2]
+    assert [float(x) for x in n_step(r_t[:1], jnp.full(1, gamma), whole[:1])] == [1, 0.5, 1]
+
+
+def test_n_steps_to_the_end_are_the_return():
+    """With n = T and no end, R + Γ v is GAE with λ = 1 plus the value."""
+    discount_t, v = jnp.full(4, 0.9), jnp.array(V)
+    total, discount, steps = n_step(jnp.array(R_T), discount_t, jnp.ones(4, bool))
+    advantage = gae(jnp.array(R_T), discount_t, v[:-1], v[1:], jnp.ones(4))
+    np.testing.assert_allclose(total + discount * v[-1], advantage[0] + v[0], rtol=1e-6)
+    assert steps == 4
+
+
+def test_categorical_projection():
+    z = jnp.array([0.0, 1.0, 2.0])
+    got = categorical_projection(jnp.array([-5.0, 0.25, 1.0, 9.0]), jnp.array([0.1, 0.4, 0.2, 0.3]), z)
+    np.testing.assert_allclose(got, [0.1 + 0.3, 0.1 + 0.2, 0.3], rtol=1e-6)
+    p = jnp.array([0.2, 0.3, 0.5])
+    np.testing.assert_allclose(categorical_projection(z, p, z), p, rtol=1e-6)
+    inside = categorical_projection(0.1 + 0.9 * z, p, z)  # the mean stays while nothing is clipped
+    np.testing.assert_allclose(inside @ z, (0.1 + 0.9 * z) @ p, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: q_target(jnp.ones(2), 0.9, jnp.ones(3)), r"q_target takes r_t \[\].*got \(2,\)"),
+        (lambda: q_target(0.5, 0.9, jnp.ones(3), jnp.ones(4)), "got .*\\(4,\\)"),
+        (lambda: n_step(jnp.ones(2), jnp.ones(3), jnp.ones(2, bool)), "of one shape"),
+        (lambda: categorical_projection(jnp.ones(2), jnp.ones(2), jnp.ones(1)), r"z \[N\]"),
+    ],
+)
+def test_other_shapes_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

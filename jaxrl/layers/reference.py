@@ -286,6 +286,25 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None):
     return _weighted(jnp.sum(log_std_q - log_std_p + 0.5 * ratio - 0.5, -1), weight)
 
 
+def categorical_cross_entropy(logits, p, weight=None):
+    """See `jaxrl.losses.categorical_cross_entropy`."""
+    return _weighted(-jnp.sum(p * log_softmax(logits), -1), weight)
+
+
+def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0):
+    """See `jaxrl.losses.quantile_huber_loss`."""
+    error = target[..., None, :] - theta[..., :, None]
+    size = jnp.abs(error)
+    huber = jnp.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta)) / delta
+    tilt = jnp.abs(jnp.broadcast_to(lax.stop_gradient(tau)[:, None], error.shape) - (error < 0))
+    return _weighted(jnp.sum(jnp.mean(tilt * huber, -1), -1), weight)
+
+
+def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0):
+    """See `jaxrl.losses.q_learning_loss`."""
+    return huber_loss(jnp.take_along_axis(q_tm1, a_tm1[..., None], -1)[..., 0], target, weight, delta)
+
+
 def tanh_gaussian_log_prob(u, mean, log_std):
     """See `jaxrl.losses.tanh_gaussian_log_prob`."""
     correction = 2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u))
