@@ -1,0 +1,199 @@
+"""The replay against a brute-force one in NumPy, and the frequencies of what it draws."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxrl import replay
+from jaxrl.replay import Settings
+
+ENVS, GAMMA = 3, 0.9
+
+
+class Seen(NamedTuple):
+    """The leaves of `rollout.Transition` that a replay reads."""
+
+    observation: np.ndarray
+    first: np.ndarray
+    a_t: np.ndarray
+    r_t: np.ndarray
+    terminated: np.ndarray
+    done: np.ndarray
+    valid: np.ndarray
+
+
+def experience(rows: int, seed: int = 0) -> Seen:
+    """Random episodes of 1 to 9 steps, ended either way, with the reset row after each; no two frames are alike."""
+    rng = np.random.default_rng(seed)
+    shape = (rows, ENVS)
+    first, terminated, done, valid = (np.zeros(shape, bool) for _ in range(4))
+    for env in range(ENVS):
+        begins, left = True, int(rng.integers(1, 10))
+        for t in range(rows):
+            if left == 0:  # the reset row; its observation is the final one of the episode
+                begins, left = True, int(rng.integers(1, 10))
+                continue
+            first[t, env], valid[t, env], begins, left = begins, True, False, left - 1
+            done[t, env] = left == 0
+            terminated[t, env] = left == 0 and rng.random() < 0.5
+    newest = np.arange(rows * ENVS, dtype=np.int32).reshape(*shape, 1, 1, 1)
+    observation = np.concatenate([np.full_like(newest, -1), newest], -1)  # older frames are not read
+    a_t, r_t = rng.integers(0, 5, shape).astype(np.int32), rng.normal(size=shape).astype(np.float32)
+    return Seen(observation, first, a_t, r_t, terminated, done, valid)
+
+
+def stack_of(seen: Seen, t: int, env: int, size: int) -> list[int]:
+    """Newest frames up to row t, oldest first, by walking back to the episode's first."""
+    frames, at = [], t
+    for _ in range(size):
+        frames.append(int(seen.observation[at, env, 0, 0, -1]))
+        at -= not seen.first[at, env]
+    return frames[::-1]
+
+
+def transition_of(seen: Seen, t: int, env: int, settings: Settings):
+    """s_tm1, a, n-step reward, discount and s_t, by walking on."""
+    total, discount, at = 0.0, 1.0, t
+    for _ in range(settings.steps):
+        total += discount * seen.r_t[at, env]
+        discount *= settings.gamma * (not seen.terminated[at, env])
+        at += 1
+        if seen.done[at - 1, env]:
+            break
+    stacks = (stack_of(seen, i, env, settings.stack) for i in (t, at))
+    return next(stacks), seen.a_t[t, env], total, discount, next(stacks)
+
+
+def blocks(seen: Seen, count: int):
+    for start in range(0, len(seen.a_t), count):
+        yield jax.tree.map(lambda leaf, start=start: leaf[start : start + count], seen)
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize(("count", "steps", "stack"), [(1, 1, 4), (5, 3, 4), (4, 2, 1)])
+def test_every_transition_is_that_of_a_brute_force_replay(count, steps, stack, prioritized):
+    settings = Settings(length=40, stack=stack, steps=steps, gamma=GAMMA, prioritized=prioritized)
+    seen = experience(240)
+    state = replay.init(settings, ENVS, (1, 1), np.int32)
+    insert = jax.jit(partial(replay.insert, settings=settings))
+    sample = jax.jit(partial(replay.sample, settings=settings, batch=512))
+    checked = set()
+    for block, rows in enumerate(blocks(seen, count), 1):
+        state, now = insert(state, seen=rows), block * count
+        if int(replay.drawable(state, settings)) < 12:
+            continue
+        batch = jax.tree.map(np.asarray, sample(state, key=jax.random.key(block)))
+        if prioritized:
+            state = replay.set_priorities(state, batch.index, np.abs(batch.r_t), 0.6)
+        for i in range(512):
+            row, env = divmod(int(batch.index[i]), ENVS)
+            t = now - 1 - (now - 1 - row) % settings.length
+            assert batch.probability[i] > 0 and seen.valid[t, env]
+            assert now - settings.length + stack - 1 <= t < now - steps
+            s_tm1, a_tm1, r_t, discount_t, s_t = transition_of(seen, t, env, settings)
+            assert batch.s_tm1[i, 0, 0].tolist() == s_tm1 and batch.s_t[i, 0, 0].tolist() == s_t
+            assert batch.a_tm1[i] == a_tm1
+            np.testing.assert_allclose([batch.r_t[i], batch.discount_t[i]], [r_t, discount_t], rtol=1e-5, atol=1e-6)
+            checked.add((t, env))
+    drawable = seen.valid[: 240 - steps].sum()
+    assert len(checked) > 0.9 * drawable  # nearly every transition was drawn at some time
+
+
+def full(prioritized: bool, alpha: float = 1.0):
+    """A full replay, and the priority of each leaf."""
+    settings = Settings(length=16, stack=2, steps=1, prioritized=prioritized)
+    state = replay.init(settings, ENVS, (1, 1), np.int32)
+    for rows in blocks(experience(64, seed=1), 4):
+        state = replay.insert(state, settings, rows)
+    row = (int(state.cursor) - 1 - np.arange(1, 15)) % 16
+    index = (row[:, None] * ENVS + np.arange(ENVS)).reshape(-1)
+    index = index[np.asarray(state.valid).reshape(-1)[index]]
+    if not prioritized:
+        return settings, state, index, np.ones(len(index))
+    error = np.linspace(0.1, 3.0, len(index))
+    state = replay.set_priorities(state, jnp.asarray(index), jnp.asarray(error, jnp.float32), alpha, epsilon=0.0)
+    return settings, state, index, error**alpha
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_frequencies_follow_the_priorities(prioritized):
+    """A χ² test of 200,000 draws against P(i) = p_i^α / Σ p^α."""
+    settings, state, index, priority = full(prioritized, alpha=0.7)
+    draws = replay.sample(state, settings, jax.random.key(5), 200_000)
+    counts = np.bincount(np.asarray(draws.index), minlength=16 * ENVS)
+    assert counts[index].sum() == 200_000  # and nothing else was drawn
+    expected = 200_000 * priority / priority.sum()
+    assert stats.chisquare(counts[index], expected).pvalue > 1e-3
+    if prioritized:
+        probability = dict(zip(index.tolist(), priority / priority.sum(), strict=True))
+        np.testing.assert_allclose(draws.probability, [probability[int(i)] for i in draws.index], rtol=1e-5)
+
+
+def test_new_transitions_have_the_highest_priority():
+    settings, state, _, priority = full(True)
+    assert state.highest == pytest.approx(priority.max())
+    state = replay.insert(state, settings, next(blocks(experience(64, seed=2), 4)))
+    row = (int(state.cursor) - 1 - np.arange(1, 5)) % 16
+    leaves = np.asarray(state.tree[0]).reshape(-1)[: 16 * ENVS].reshape(16, ENVS)
+    np.testing.assert_allclose(leaves[row], np.where(np.asarray(state.valid)[row], priority.max(), 0), rtol=1e-6)
+
+
+def test_the_tree_holds_sums():
+    tree = replay.init_tree(5000)
+    assert [level.shape[0] for level in tree] == [157, 5, 1]
+    rng = np.random.default_rng(0)
+    leaves = np.zeros(157 * 32, np.float32)
+    for _ in range(20):
+        index, value = rng.integers(0, 5000, 300), rng.random(300).astype(np.float32)
+        index = np.unique(index)
+        value = value[: len(index)]
+        leaves[index] = value
+        tree = replay.set_leaves(tree, jnp.asarray(index), jnp.asarray(value))
+    np.testing.assert_array_equal(tree[0].reshape(-1), leaves)
+    np.testing.assert_allclose(tree[-1].sum(), leaves.sum(), rtol=1e-5)
+    for below, above in zip(tree, tree[1:], strict=False):
+        np.testing.assert_allclose(below.sum(1), above.reshape(-1)[: below.shape[0]], rtol=1e-6)
+
+
+def test_importance_weights():
+    settings, state, _, _ = full(True)
+    batch = replay.sample(state, settings, jax.random.key(0), 64)
+    weight = replay.importance_weights(batch, 100, 0.5)
+    expected = (100 * np.asarray(batch.probability)) ** -0.5
+    np.testing.assert_allclose(weight, expected / expected.max(), rtol=1e-5)
+    np.testing.assert_array_equal(replay.importance_weights(batch, 100, 0.0), np.ones(64))
+
+
+def test_features_are_stored_as_they_are():
+    settings = Settings(length=8, stack=1)
+    seen = experience(8)
+    seen = seen._replace(observation=np.arange(8 * ENVS * 4, dtype=np.float32).reshape(8, ENVS, 4))
+    state = replay.init(settings, ENVS, (4,), np.float32)
+    for rows in blocks(seen, 2):
+        state = replay.insert(state, settings, rows)
+    batch = replay.sample(state, settings, jax.random.key(0), 32)
+    row, env = np.divmod(np.asarray(batch.index), ENVS)
+    np.testing.assert_array_equal(batch.s_tm1, seen.observation[row, env])
+    np.testing.assert_array_equal(batch.s_t, seen.observation[row + 1, env])
+
+
+def test_a_million_frames_take_less_than_seven_and_a_half_gigabytes():
+    assert replay.bytes_needed(Settings(length=125_000, prioritized=True), 8, 84 * 84) < 7.5e9
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: replay.init(Settings(length=4), 1, (1, 1), np.uint8), "takes at least 5 rows"),
+        (lambda: replay.insert(replay.init(Settings(length=9), ENVS, (1, 1), np.int32), Settings(length=9),
+                               experience(4)), "must be a multiple of the 4"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
