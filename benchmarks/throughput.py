@@ -12,7 +12,6 @@ import dataclasses
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,9 +25,12 @@ import a3c as experiment
 import jax
 import jax.numpy as jnp
 
-from jaxrl import cli, networks, training
+from jaxrl import cli, training
 from jaxrl.algorithms import a3c
 from jaxrl.layers import reference
+from jaxrl.layers.audit import table
+from jaxrl.networks import actor_critic
+from jaxrl.networks import modules as modules_of_networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +56,17 @@ class Config:
 @contextlib.contextmanager
 def autodiff():
     """Put the plain reference in the place of every derived layer and loss."""
-    ours = networks.layers, a3c.layers, a3c.actor_critic_loss
-    networks.layers = a3c.layers = reference
+    modules = modules_of_networks, actor_critic, a3c
+    ours, loss = modules[0].layers, a3c.actor_critic_loss
+    for module in modules:
+        module.layers = reference
     a3c.actor_critic_loss = reference.actor_critic_loss
     try:
         yield
     finally:
-        networks.layers, a3c.layers, a3c.actor_critic_loss = ours
+        for module in modules:
+            module.layers = ours
+        a3c.actor_critic_loss = loss
 
 
 class Parts:
@@ -133,15 +139,6 @@ def measure(config: Config) -> dict:
     return {name: round(statistics.median(values), 1) for name, values in rates.items()}
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def main(config: Config):
     """Measure, print a table, and write the figures down."""
     found = {"jaxrl": measure(config)}
@@ -171,7 +168,7 @@ def main(config: Config):
         config.output,
         {
             "steps_per_second": found, "ratios": ratios, "config": dataclasses.asdict(config), "versions": versions,
-            "hardware": {"processor": processor(), "cores": os.cpu_count(), "backend": jax.default_backend()},
+            "machine": table.machine(),
         },
     )  # fmt: skip
     print(f"figures are in {config.output}")

@@ -7,12 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxrl import layers, losses
-from jaxrl.layers import audit, conv_forms, reference
+from jaxrl.layers import audit, reference
 
 
 def layer(name):
@@ -204,29 +202,6 @@ def test_second_derivative_of_a_convolution(x64):
     check_grads(
         lambda x, w, b: layers.conv2d(x, w, b, stride=2, padding=1), (x, w, b), order=2, modes=["rev"], rtol=1e-5
     )
-
-
-@given(st.data())
-@settings(max_examples=12, deadline=None, derandomize=True)
-def test_convolutions_of_any_geometry(data):
-    pair = lambda low, high: tuple(data.draw(st.integers(low, high)) for _ in range(2))  # noqa: E731
-    groups, batch = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 3))
-    kernel, dilation, stride = pair(1, 3), pair(1, 2), pair(1, 3)
-    padding = (pair(0, 2), pair(0, 2))
-    size = [data.draw(st.integers(d * (k - 1) + 1, 9)) for d, k in zip(dilation, kernel, strict=True)]
-    channels, outputs = (groups * data.draw(st.integers(1, 5)) for _ in range(2))
-    args = conv_args(batch, *size, channels, outputs, kernel, groups)
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    few = conv_forms.FEW_OUTPUTS
-    try:
-        conv_forms.FEW_OUTPUTS = data.draw(st.sampled_from([0, few]))
-        with jax.enable_x64(True):
-            errors = audit.errors(
-                partial(layers.conv2d, **options), partial(reference.conv2d, **options), audit.cast(args, np.float64)
-            )
-    finally:
-        conv_forms.FEW_OUTPUTS = few
-    assert max(errors) < 1e-10
 
 
 def test_the_slope_at_a_kink_is_the_left_one():
@@ -481,9 +456,12 @@ def test_bad_input_is_named(error, message, call):
         jax.jit(call)()
 
 
-def test_the_audit_fails_on_a_wrong_gradient():
-    wrong = jax.custom_vjp(lambda x: x * x)
-    wrong.defvjp(lambda x: (x * x, x), lambda x, dy: (dy * 2.001 * x,))
-    row = audit.compare(wrong, lambda x: x * x, normal(5), time_pairs=0)
-    assert set(audit.over_bound(row, None)) == {"cotangent64", "cotangent32", "differences"}
-    assert audit.main(["--only", "softmax 320", "--pairs", "0"]) == 0
+def test_a_convolution_over_whose_gradient_xla_ends_the_process():
+    """jax.grad of lax.conv_general_dilated does, on the CPU with jaxlib 0.10.2; the process stays, and it is right."""
+    x, w, _ = (jnp.asarray(a, jnp.float32) for a in conv_args(1, 6, 6, 8, 2, (2, 4)))
+    dx = jax.grad(lambda x: layers.conv2d(x, w, None, (2, 4), (1, 2)).sum())(x)
+    expected = np.zeros((6 + 2, 6 + 4, 8))
+    for row in range(0, 7, 2):
+        for column in range(0, 7, 4):
+            expected[row : row + 2, column : column + 4] += np.asarray(w).sum(3)
+    np.testing.assert_allclose(dx[0], expected[1:-1, 2:-2], rtol=1e-5)

@@ -227,17 +227,19 @@ ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def _gelu_fwd(x, approximate):
-    if approximate:
-        z = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
-        phi = 0.5 * (1 + jnp.tanh(ROOT_2_OVER_PI * (z + 0.044715 * z * z * z)))
-    else:
-        phi = 0.5 * lax.erfc(-x * math.sqrt(0.5))
-    return x * phi, (x, phi)
+    phi = _tanh_phi(x) if approximate else 0.5 * lax.erfc(-x * math.sqrt(0.5))
+    return x * phi, (x, None if approximate else phi)
+
+
+def _tanh_phi(x):
+    z = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
+    return 0.5 * (1 + jnp.tanh(ROOT_2_OVER_PI * (z + 0.044715 * z * z * z)))
 
 
 def _gelu_bwd(approximate, residuals, dy):
     x, phi = residuals
     if approximate:
+        phi = _tanh_phi(x)
         z = jnp.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
         slope = 2 * phi * (1 - phi) * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * z * z)
     else:
@@ -261,7 +263,7 @@ def gelu(x, approximate=False) -> jax.Array:
         approximate:                   Φ(x) = ½ (1 + tanh(p)),     p = √(2/π) (x + 0.044715 x³)
                                        Φ'(x) = 2 Φ (1 − Φ) √(2/π) (1 + 0.134145 x²)
 
-    for ½ (1 − tanh²p) = 2 Φ (1 − Φ). x and Φ are kept, Φ because it is dear.
+    for ½ (1 − tanh²p) = 2 Φ (1 − Φ). x is kept, and the exact Φ too, which is dear.
 
     Source: "Gaussian error linear units" by Hendrycks and Gimpel (https://arxiv.org/abs/1606.08415).
 

@@ -27,15 +27,13 @@ class Geometry(NamedTuple):
 # Which form computes what, by shape. Measured with `benchmarks/layers.py` on 2 cores of a Zen 4 CPU with the settings
 # of jaxrl.runtime, as a ratio of times to XLA's own form:
 # - one product with patches, one channel, 3x3/2: forward 0.43, dw 0.7; with 32 channels 3.
-# - dx by residues, 32 channels, 3x3/2: 0.13 to 0.5 (21x21), 0.7 (11x11); with few channels 3, for then interleaving
-#   costs more than multiplying by zeros.
+# - dx by residues, 32 channels, 3x3/2: 0.13 to 0.5 (21x21), 0.7 (11x11), 1.1 (6x6). XLA's own form may win on small
+#   layers, but XLA:CPU (jaxlib 0.10.2) ends the process over it on some shapes: jax.grad of a plain convolution of
+#   [1, 6, 6, 4] with a kernel of 2x4, stride (2, 4) and padding (1, 2) does. So it is not taken.
 # - dx and dw in blocks, 4 channels, 8x8/4: 0.4 and 0.75; with 32 channels 1.1.
 # On other backends the vendor's kernels, which XLA's own form reaches, are taken for all.
 FEW_INPUTS = 32  # taps times channels that one output reads
 FEW_CHANNELS = 4
-# Below this many outputs the s² small convolutions cost more than the multiplications by zero that they save. Alone
-# they are still faster, but XLA runs the forward, dx and dw of a small layer side by side: then fewer operations win.
-FEW_OUTPUTS = 2**18
 
 
 def _on_cpu() -> bool:
@@ -92,9 +90,7 @@ def input_gradient(geometry, x_shape, w, dy):
         return _input_gradient_of_blocks(geometry, x_shape, w, dy)
     stride, padding, dilation, groups = geometry
     w = _swap_channels(w, groups)
-    few = x_shape[3] <= FEW_CHANNELS or dy.size < FEW_OUTPUTS
-    # With groups always by residues: on some shapes in float64 XLA:CPU ends the process over the other form.
-    if not _on_cpu() or (few and groups == 1):
+    if not _on_cpu():
         return _dilated_input_gradient(geometry, x_shape, w, dy)
     return interleave(lambda *residues: _phase(geometry, x_shape, w, dy, residues), stride, x_shape[1:3])
 

@@ -1,0 +1,12 @@
+"""`python -m jaxrl.layers.audit`."""
+
+import os
+import sys
+
+import jax
+
+from jaxrl.layers.audit.command import main
+
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", 2)  # for pmap; only before JAX's first use of a device
+sys.exit(main())

@@ -1,0 +1,97 @@
+"""Single layers as Flax modules, which hold their parameters and running statistics."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxrl import layers
+from jaxrl.layers import initializers
+
+
+class Conv2d(nn.Module):
+    """`layers.conv2d` with its parameters w [k, k, C, features] and, unless `bias` is False, b [features]."""
+
+    features: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    bias: bool = True
+    w_init: nn.initializers.Initializer = initializers.glorot_uniform
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        w = self.param("w", self.w_init, shape)
+        b = self.param("b", nn.initializers.zeros, (self.features,)) if self.bias else None
+        return layers.conv2d(x, w, b, self.stride, self.padding)
+
+
+class Linear(nn.Module):
+    """`layers.linear` with its parameters w [I, features] and b [features]."""
+
+    features: int
+    w_init: nn.initializers.Initializer = initializers.glorot_uniform
+
+    @nn.compact
+    def __call__(self, x):
+        w = self.param("w", self.w_init, (x.shape[-1], self.features))
+        b = self.param("b", nn.initializers.zeros, (self.features,))
+        return layers.linear(x, w, b)
+
+
+class LSTM(nn.Module):
+    """`layers.lstm` over a sequence x [T, B, I] with its parameters w_ih, w_hh and b (gates i, f, g, o)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x, memory, first):
+        h_0, c_0 = memory
+        bound = initializers.uniform_hidden(self.features)
+        w_ih = self.param("w_ih", bound, (x.shape[-1], 4 * self.features))
+        w_hh = self.param("w_hh", bound, (self.features, 4 * self.features))
+        b = self.param("b", nn.initializers.zeros, (4 * self.features,))
+        return layers.lstm(x, h_0, c_0, w_ih, w_hh, b, first)
+
+
+class BatchNorm(nn.Module):
+    """`layers.batch_norm` over the last axis, with its parameters scale and bias.
+
+    The running statistics mean and var are variables of the collection `batch_stats`. With training=True they move, and
+    `apply` must be told `mutable=["batch_stats"]`; with training=False they are what x is normalised with.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x, training=False):
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        var = self.variable("batch_stats", "var", jnp.ones, shape)
+        y, running = layers.batch_norm(x, scale, bias, mean.value, var.value, training, self.momentum, self.epsilon)
+        if training and not self.is_initializing():
+            mean.value, var.value = running
+        return y
+
+
+class Dropout(nn.Module):
+    """`layers.dropout` with training=True, for which `apply` needs `rngs={"dropout": key}`; x itself otherwise."""
+
+    rate: float = 0.5
+
+    @nn.compact
+    def __call__(self, x, training=False):
+        return layers.dropout(x, self.make_rng("dropout"), self.rate) if training else x
+
+
+def unit_range(images) -> jax.Array:
+    """uint8 images as float32 in [0, 1]; others as they are."""
+    return images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
+
+
+def parameter_count(params) -> int:
+    """How many numbers a tree of parameters (or of their shapes) holds."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

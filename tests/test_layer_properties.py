@@ -1,0 +1,383 @@
+"""Layers at drawn shapes against autodiff of the reference: value and every cotangent, in float64.
+
+`make test` draws 600 cases, the same ones every time. More, with what was found written down:
+
+    python tests/test_layer_properties.py --cases 20000 --output results/layer_properties.json
+"""
+
+import argparse
+import itertools
+import json
+import math
+import random
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from jaxrl import layers
+from jaxrl.layers import audit, reference
+from jaxrl.layers.audit import table
+from jaxrl.layers.audit.gradients import QUICK, Pair, distances
+from jaxrl.layers.conv import pads_of
+
+BOUND = 1e-10
+CASES = 600
+TOGETHER = 10  # cases in one compiled program: compiling is what takes the time
+SHARES = {  # of a hundred cases
+    "conv2d": 30, "conv_transpose2d": 18, "max_pool2d": 12, "avg_pool2d": 8, "linear": 4, "softmax": 3,
+    "log_softmax": 3, "layer_norm": 4, "batch_norm": 4, "lstm": 3, "gru": 3, "embedding": 5, "dueling": 3,
+}  # fmt: skip
+# The whole numbers in capitals at the head of conv_forms.py choose between forms by shape. With each of them as it
+# stands, or so small or so large that it decides alone, small shapes meet every form.
+FORMS = [module for name, module in sys.modules.items() if name.startswith("jaxrl.layers.conv")]
+THRESHOLDS = {
+    name: (module, value)
+    for module in FORMS
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, int)
+}
+
+
+# XLA's simplifier ends the process (jaxlib 0.10, CPU) on the float64 input gradient of a few grouped convolutions,
+# derived or by autodiff, as of one 1x6x6x8 > 4, 2x4 kernel, stride (2, 4), padding (1, 2), 2 groups.
+COMPILER_OPTIONS = QUICK | {"xla_disable_hlo_passes": "algsimp"}
+
+
+class Case(NamedTuple):
+    """A layer with its settings, and the shapes of its arguments.
+
+    Attributes:
+      name: that of the layer.
+      arrays: for each argument its shape and the kind of its entries, or None.
+      settings: keyword arguments that are no arrays.
+      thresholds: what `THRESHOLDS` are set to.
+    """
+
+    name: str
+    arrays: list
+    settings: dict
+    thresholds: dict
+
+    @property
+    def shape(self) -> str:
+        """What makes it another case: the choice of a form does not."""
+        return f"{self.name} {self.arrays} {self.settings}"
+
+    def pair(self):
+        """The layer and its reference."""
+        plain = getattr(reference, self.name)
+        if self.name == "conv2d":
+            plain = by_taps
+        return Pair.of(*(partial(function, **self.settings) for function in (getattr(layers, self.name), plain)))
+
+    def args(self):
+        """The arguments: the same numbers every time."""
+        rng = np.random.default_rng(0)
+        return audit.cast([None if a is None else entries(rng, *a) for a in self.arrays], np.float64)
+
+
+def by_taps(x, w, b, stride, padding, dilation, groups):
+    """The convolution as a sum over its taps, whose autodiff has none: over that XLA:CPU may end the process."""
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
+    x = jnp.pad(x, ((0, 0), *pads_of(padding, x.shape[1:3], reach, stride), (0, 0)))
+    rows, cols = ((n - r) // s + 1 for n, r, s in zip(x.shape[1:3], reach, stride, strict=True))
+    high, wide = (s * (n - 1) + 1 for s, n in zip(stride, (rows, cols), strict=True))
+    y = 0
+    for i, j in itertools.product(range(w.shape[0]), range(w.shape[1])):
+        top, left = i * dilation[0], j * dilation[1]
+        seen = x[
+            :, top : top + stride[0] * (rows - 1) + 1 : stride[0], left : left + stride[1] * (cols - 1) + 1 : stride[1]
+        ]
+        parts = zip(jnp.split(seen, groups, -1), jnp.split(w[i, j], groups, -1), strict=True)
+        y = y + jnp.concatenate([part @ kernel for part, kernel in parts], -1)
+    return y if b is None else y + jnp.broadcast_to(b, y.shape)
+
+
+def entries(rng, shape, kind):
+    """Numbers of a kind; "ties" are whole; "ids V" go from −V to V + 1, so that the last two are beyond the table.
+
+    A single number stays within it: beyond it JAX takes another gradient than for an array of numbers.
+    """
+    if kind.startswith("ids"):
+        rows = int(kind.removeprefix("ids "))
+        return rng.integers(-rows, rows + 2 if shape else rows, shape)
+    if kind == "flags":
+        return rng.random(shape) < 0.3
+    normal = rng.normal(size=shape)
+    return {"normal": normal, "ties": np.round(normal), "positive": 0.5 + normal**2}[kind]
+
+
+def normal(*shape):
+    return shape, "normal"
+
+
+def up_to(most, least=1):
+    return st.integers(least, most)
+
+
+def twice(strategy):
+    """One for the rows, one for the columns."""
+    return st.tuples(strategy, strategy)
+
+
+def paddings(most):
+    """Padding of at most (rows, columns), in one of its forms."""
+    each = [st.integers(0, n) for n in most]
+    named = st.sampled_from(["SAME", "VALID"])
+    return st.one_of(st.tuples(*map(twice, each)), st.tuples(*each), st.integers(0, min(most)), named)
+
+
+def added(padding):
+    """How many rows and columns a padding adds, at least."""
+    if isinstance(padding, str):
+        return 0, 0
+    each = (padding, padding) if isinstance(padding, int) else padding
+    return tuple(2 * p if isinstance(p, int) else sum(p) for p in each)
+
+
+def size_for(reach, padding):
+    """Sizes of an image with room for a kernel that reaches over so much; with "SAME" any image has."""
+    least = (1, 1) if padding == "SAME" else (max(r - a, 1) for r, a in zip(reach, added(padding), strict=True))
+    return st.tuples(*(st.integers(n, n + 6) for n in least))
+
+
+@st.composite
+def kernels(draw):
+    """Groups, input and output channels, sizes of the kernel, and the settings that both convolutions have."""
+    groups, size = draw(st.sampled_from([1, 1, 2, 3])), draw(twice(up_to(4)))
+    inputs, outputs = (groups * n for n in draw(twice(up_to(4))))
+    spacing = {"stride": draw(twice(up_to(4))), "dilation": draw(st.one_of(st.just((1, 1)), twice(up_to(3))))}
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(spacing["dilation"], size, strict=True))
+    return groups, inputs, outputs, size, reach, spacing
+
+
+def bias(outputs):
+    return st.sampled_from([normal(outputs), None])
+
+
+@st.composite
+def conv2d(draw):
+    groups, inputs, outputs, kernel, reach, spacing = draw(kernels())
+    padding = draw(paddings((3, 3)))
+    x = normal(draw(up_to(3, 0)), *draw(size_for(reach, padding)), inputs)
+    arrays = [x, normal(*kernel, inputs // groups, outputs), draw(bias(outputs))]
+    return arrays, {**spacing, "padding": padding, "groups": groups}
+
+
+@st.composite
+def conv_transpose2d(draw):
+    groups, inputs, outputs, kernel, reach, spacing = draw(kernels())
+    size, extra = draw(twice(up_to(5))), tuple(draw(up_to(s - 1, 0)) for s in spacing["stride"])
+    most = [(s * (n - 1) + r + e - 1) // 2 for s, n, r, e in zip(spacing["stride"], size, reach, extra, strict=True)]
+    padding = draw(paddings([min(m, 3) for m in most]))
+    arrays = [normal(draw(up_to(3, 0)), *size, inputs), normal(*kernel, outputs // groups, inputs), draw(bias(outputs))]
+    return arrays, {**spacing, "padding": padding, "groups": groups, "output_padding": extra}
+
+
+@st.composite
+def pool2d(draw):
+    window, stride = draw(twice(up_to(4))), draw(st.one_of(twice(up_to(5)), st.none()))
+    padding = draw(paddings([k - 1 for k in window]))
+    x = draw(up_to(3, 0)), *draw(size_for(window, padding)), draw(up_to(3))
+    return [(x, draw(st.sampled_from(["normal", "ties"])))], {"window": window, "stride": stride, "padding": padding}
+
+
+rows = st.lists(st.integers(0, 4), max_size=3)
+
+
+@st.composite
+def linear(draw):
+    inputs, outputs = draw(twice(up_to(9)))
+    return [normal(*draw(rows), inputs), normal(inputs, outputs), draw(bias(outputs))], {}
+
+
+@st.composite
+def softmax(draw):
+    shape = draw(st.lists(up_to(6), min_size=1, max_size=4))
+    return [normal(*shape)], {"axis": draw(st.integers(-len(shape), len(shape) - 1))}
+
+
+@st.composite
+def layer_norm(draw):
+    width = draw(up_to(9))
+    return [normal(*draw(rows), width), normal(width), normal(width)], {"epsilon": draw(st.sampled_from([1e-3, 1.0]))}
+
+
+@st.composite
+def batch_norm(draw):
+    arrays, options = draw(layer_norm())
+    width = arrays[1][0]
+    options = {**options, "training": draw(st.booleans()), "momentum": draw(st.sampled_from([0.9, 0.3]))}
+    return [*arrays, normal(*width), (width, "positive")], options
+
+
+@st.composite
+def recurrent(draw, gates, states):
+    steps, inputs, hidden, batch = draw(up_to(5)), draw(up_to(5)), draw(up_to(5)), draw(up_to(3, 0))
+    weights = normal(inputs, gates * hidden), normal(hidden, gates * hidden), normal(gates * hidden)
+    own_bias = [normal(hidden)] if gates == 3 else []
+    reset = draw(st.sampled_from([((steps, batch), "flags"), None]))
+    return [normal(steps, batch, inputs), *[normal(batch, hidden)] * states, *weights, *own_bias, reset], {}
+
+
+@st.composite
+def embedding(draw):
+    size = draw(up_to(7))
+    return [(tuple(draw(rows)), f"ids {size}"), normal(size, draw(up_to(5, 0)))], {}
+
+
+@st.composite
+def dueling(draw):
+    shape, kind = tuple(draw(rows)), draw(st.sampled_from(["normal", "ties"]))
+    return [normal(*shape), ((*shape, draw(up_to(6))), kind)], {"combine": draw(st.sampled_from(["mean", "max"]))}
+
+
+STRATEGIES = {
+    "conv2d": conv2d(), "conv_transpose2d": conv_transpose2d(), "max_pool2d": pool2d(), "avg_pool2d": pool2d(),
+    "linear": linear(), "softmax": softmax(), "log_softmax": softmax(), "layer_norm": layer_norm(),
+    "batch_norm": batch_norm(), "lstm": recurrent(4, 2), "gru": recurrent(3, 1), "embedding": embedding(),
+    "dueling": dueling(),
+}  # fmt: skip
+
+
+@st.composite
+def cases(draw, name):
+    arrays, options = draw(STRATEGIES[name])
+    thresholds = THRESHOLDS if name.startswith("conv") else {}
+    tried = {key: draw(st.sampled_from([value, 0, 10**9])) for key, (_, value) in thresholds.items()}
+    return Case(name, arrays, options, tried)
+
+
+def worst_errors(chosen) -> list[float]:
+    """The largest error of each case, of all of them compiled as one program."""
+    with jax.enable_x64(True):
+        pairs, args = [case.pair() for case in chosen], [case.args() for case in chosen]
+        cotangents = [pair.cotangents(a) for pair, a in zip(pairs, args, strict=True)]
+
+        def program(args, cotangents):
+            found = []
+            for case, pair, *of_case in zip(chosen, pairs, args, cotangents, strict=True):
+                with pytest.MonkeyPatch.context() as patch:
+                    for key, value in case.thresholds.items():
+                        patch.setattr(THRESHOLDS[key][0], key, value)
+                    found.append((pair.ours(*of_case), pair.theirs(*of_case)))
+            return found
+
+        results = jax.jit(program).lower(args, cotangents).compile(COMPILER_OPTIONS)(args, cotangents)
+    return [float(np.max(distances(*both), initial=0)) for both in results]
+
+
+class Findings:
+    """What was found in the cases of one layer."""
+
+    def __init__(self, name: str):
+        self.name, self.seen, self.wrong = name, set(), []
+        self.worst_error, self.worst_case = 0.0, None
+
+    def check(self, chosen):
+        """Add some cases."""
+        for case, error in zip(chosen, worst_errors(chosen), strict=True):
+            self.seen.add(case.shape)
+            if not error <= self.worst_error:
+                self.worst_error, self.worst_case = error, str(case)
+            if not error <= BOUND:
+                self.wrong.append(f"{case}: {error:.1e}")
+
+    def smallest(self) -> str:
+        """A wrong case that is as small as hypothesis can make it; the first one where it finds none again."""
+        wrong = lambda case: not worst_errors([case])[0] <= BOUND  # noqa: E731
+        try:
+            return str(hypothesis.find(cases(self.name), wrong, settings=quiet(500), random=random.Random(0)))
+        except hypothesis.errors.NoSuchExample:
+            return self.wrong[0]
+
+
+def quiet(examples: int):
+    """Hypothesis's settings: nothing is kept from run to run, and compiling may take its time."""
+    suppressed = list(hypothesis.HealthCheck)
+    return hypothesis.settings(max_examples=examples, deadline=None, database=None, suppress_health_check=suppressed)
+
+
+def examine(name: str, count: int, seed: int, progress=lambda findings: None) -> Findings:
+    """Draw at least `count` different cases of a layer, the same ones for the same seed."""
+    findings = Findings(name)
+
+    def check(chosen):
+        new = [case for case in chosen if case.shape not in findings.seen]
+        if new and len(findings.seen) < count:
+            findings.check(new)
+            progress(findings)
+
+    together = st.lists(cases(name), min_size=TOGETHER, max_size=TOGETHER, unique_by=lambda case: case.shape)
+    for attempt in itertools.count():
+        missing = min(count - len(findings.seen), 1000)
+        if missing <= 0:
+            return findings
+        run = quiet(math.ceil(missing / TOGETHER) + 3)(hypothesis.given(together)(check))  # the first are often alike
+        hypothesis.seed(seed * 1000 + attempt)(run)()
+
+
+def share(name: str, count: int) -> int:
+    """How many of so many cases a layer gets."""
+    return math.ceil(count * SHARES[name] / sum(SHARES.values()))
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_drawn_shapes(name):
+    findings = examine(name, share(name, CASES), seed=0)
+    assert not findings.wrong, f"{len(findings.wrong)} of {len(findings.seen)} are wrong, as {findings.smallest()}"
+    assert len(findings.seen) >= share(name, CASES)
+
+
+def test_every_form_and_at_least_500_cases_are_drawn():
+    assert CASES >= 500 and SHARES.keys() == STRATEGIES.keys()
+    assert THRESHOLDS, "no threshold found in " + ", ".join(module.__name__ for module in FORMS)
+
+
+def main() -> int:
+    """Draw many cases, and write down how many and how far off; the exit code is 1 when one is over the bound."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=20_000, help="how many, over all layers (default: 20000)")
+    parser.add_argument("--seed", type=int, default=1, help="what is drawn (default: 1)")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file for what was found")
+    options = parser.parse_args()
+    start, done = time.monotonic(), []
+    with table.Counter(sum(share(name, options.cases) for name in SHARES)) as counter:
+
+        def progress(findings):
+            counter.show(sum(len(each.seen) for each in (*done, findings)), findings.name)
+            jax.clear_caches()
+
+        for name in SHARES:
+            done.append(examine(name, share(name, options.cases), options.seed, progress))
+    summary = {
+        "cases": sum(len(each.seen) for each in done),
+        "worst_error": max(each.worst_error for each in done),
+        "bound": BOUND,
+        "wrong": [text for each in done for text in each.wrong],
+        "layers": {
+            each.name: {"cases": len(each.seen), "worst_error": each.worst_error, "worst_case": each.worst_case}
+            for each in done
+        },
+        "seed": options.seed,
+        "command": " ".join(["python", *sys.argv]),
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "machine": table.machine(),
+        "versions": {**table.versions(), "hypothesis": hypothesis.__version__},
+    }
+    table.write(options.output, json.dumps(summary, indent=2) + "\n")
+    print(f"{summary['cases']:,} cases, worst error {summary['worst_error']:.1e}, {len(summary['wrong'])} over {BOUND}")
+    return 1 if summary["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

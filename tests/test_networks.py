@@ -1,0 +1,61 @@
+"""The networks for pictures: as many parameters as is known of them, and gradients that are those of autodiff."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.layers import reference
+from jaxrl.networks import VISION, modules, parameter_count, vision
+
+# Network, images, classes, and the parameters that the book (https://d2l.ai) or torchvision count.
+KNOWN = [
+    ("lenet", (28, 28, 1), 10, 61_706),
+    ("vgg11", (224, 224, 3), 1000, 132_863_336),
+    ("vgg11", (224, 224, 1), 10, 128_806_154),
+    ("nin", (224, 224, 1), 10, 1_992_166),
+    ("googlenet", (96, 96, 1), 10, 5_977_530),
+    ("googlenet", (224, 224, 3), 1000, 6_998_552),
+    ("resnet18", (224, 224, 3), 1000, 11_689_512),
+    ("densenet121", (224, 224, 3), 1000, 7_978_856),
+    ("alexnet", (224, 224, 3), 1000, 61_100_840),
+]
+
+
+@pytest.mark.parametrize(("name", "image", "classes", "count"), KNOWN)
+def test_parameters_are_as_many_as_known(name, image, classes, count):
+    network = VISION[name](classes=classes)
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *image)))
+    assert parameter_count(variables["params"]) == count
+
+
+def test_gradients_are_those_of_autodiff(monkeypatch, x64):
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 16, 1)))
+    network = VISION["lenet"](width=0.5)
+    params = jax.tree.map(lambda leaf: leaf.astype(float), network.init(jax.random.key(0), images))
+
+    def gradient():
+        return jax.grad(lambda p: jnp.sum(jnp.sin(network.apply(p, images))))(params)
+
+    ours = gradient()
+    for module in (modules, vision):
+        monkeypatch.setattr(module, "layers", reference)
+    for got, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(gradient()), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_running_statistics_move_in_training_only():
+    images = jnp.asarray(np.random.default_rng(0).normal(1.0, size=(4, 16, 16, 1)), jnp.float32)
+    network = VISION["batch_norm_lenet"](width=0.5)
+    variables = network.init(jax.random.key(0), images)
+    logits, changed = network.apply(variables, images, training=True, mutable=["batch_stats"])
+    assert logits.shape == (4, 10) and jnp.all(jnp.isfinite(logits))
+    before, after = (jax.tree.leaves(v["batch_stats"]) for v in (variables, changed))
+    assert all(jnp.any(b != a) for b, a in zip(before, after, strict=True))
+    _, same = network.apply(variables, images, mutable=["batch_stats"])
+    assert all(jnp.all(b == a) for b, a in zip(before, jax.tree.leaves(same["batch_stats"]), strict=True))
+
+
+def test_pictures_that_are_too_small_are_refused():
+    with pytest.raises(ValueError, match="VGG needs images of 32x32 or larger; got 8x8"):
+        jax.eval_shape(VISION["vgg11"]().init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
