@@ -21,7 +21,7 @@ train: $(VENV)/ready  ## train A3C on Riverraid (other options: make train ARGS=
 	$(BIN)/python experiments/a3c.py $(ARGS)
 
 test: $(VENV)/ready  ## run the tests (about ten minutes on two cores)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/ready  ## check style and imports
 	$(BIN)/ruff check .
