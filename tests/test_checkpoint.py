@@ -166,7 +166,7 @@ for step in range(1, 1000):
 
 
 def test_a_killed_process_leaves_whole_checkpoints(tmp_path):
-    done = subprocess.run([sys.executable, "-c", VICTIM, tmp_path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", VICTIM, tmp_path], capture_output=True, text=True, timeout=180)
     assert done.returncode == 9
     saved = int(done.stdout.split()[-1])
     checkpoints = Checkpoints.open(tmp_path)

@@ -351,7 +351,7 @@ def test_python_ends_with_a_pool_of_processes_still_open(tmp_path):
     command = [sys.executable, "-W", "error", str(script)]
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     environment = os.environ | {"PYTHONPATH": root}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     once, pids = done.stdout.splitlines()
     assert once == "once" and len(pids.split()) == 2

@@ -177,7 +177,7 @@ def test_ctrl_c_ends_it_at_once(run_dir, tmp_path):
     assert "/500 games" in process.stdout.readline()  # compiled, and playing
     process.send_signal(signal.SIGINT)
     try:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     finally:
         process.kill()
     assert process.returncode == 130 and err == "" and list(tmp_path.iterdir()) == []

@@ -187,7 +187,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     lines = [process.stdout.readline() for _ in range(2)]  # what it is, and the first row: training is under way
     assert "1 update(s) old" in lines[0] and "80/" in lines[1]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     assert f"--resume {run}" in out and "Traceback" not in err
     assert Checkpoints.open(run / "checkpoints").latest() > 0
