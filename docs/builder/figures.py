@@ -30,7 +30,7 @@ def plot(x, curves: dict, title: str = "") -> str:
     ]
     for tick in (x[0], x[-1]):
         place = np.interp(tick, x, across)
-        parts.append(f'<text x="{place:.1f}" y="{zero_y + 14:.1f}" text-anchor="middle">{_number(tick)}</text>')
+        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{_number(tick)}</text>')
     for tick in {low, high} - {0.0}:
         parts.append(f'<text x="{zero_x - 5:.1f}" y="{up(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
     for number, (label, y) in enumerate(curves.items()):

@@ -20,7 +20,7 @@ BIG = {"sum": "∑", "prod": "∏", "max": "max", "min": "min", "all": "all"}
 FENCES = {"abs": "||", "floor": "⌊⌋", "ceil": "⌈⌉", "iverson": "[]"}
 SYMBOLS = {"sigmoid": "<mi>σ</mi>"}  # functions that have a symbol
 COMPARED, ADDED, MULTIPLIED, RAISED, ATOM = range(5)  # how tightly an expression holds together
-THIN = '<mspace width="0.17em"/>'
+THIN = '<mspace width="0.2em"/>'
 
 
 def parse(text: str) -> ast.expr:
@@ -88,7 +88,7 @@ class Typesetter:
 
     def _Subscript(self, node):
         indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        plain = len(indices) <= 2 and all(isinstance(i, (ast.Name, ast.Constant)) for i in indices)
+        plain = len(indices) <= 2 and all(map(_is_plain, indices))
         base = self._in(node.value, ATOM)
         if plain and not self.brackets:
             return f"<msub><mrow>{base}</mrow><mrow>{''.join(map(self, indices))}</mrow></msub>", ATOM
@@ -197,8 +197,8 @@ class Typesetter:
         tests = [self(test) for g in generator.generators for test in g.ifs]
         below = names + ("<mo>:</mo>" + "<mo>,</mo>".join(tests) if tests else "")
         body = self._in(generator.elt, MULTIPLIED)
-        kind = "mo" if len(sign) == 1 else "mi"
-        return f"<munder><{kind}>{sign}</{kind}><mrow>{below}</mrow></munder>{body}"
+        kind, space = ("mo", "") if len(sign) == 1 else ("mi", THIN)
+        return f"<munder><{kind}>{sign}</{kind}><mrow>{below}</mrow></munder>{space}{body}"
 
 
 def fenced(text: str, fences: str = "()") -> str:
@@ -221,12 +221,12 @@ def math(content: str, attributes: str = "") -> str:
 
 
 def matrix(array, decimals: int = 3, shades=None) -> str:
-    """An array of at most two axes as a table; `shades` has for each entry the number of its background, 0 for none.
+    """An array of at most two axes as a table, with at most so many decimals.
 
-    A table, and not MathML, for browsers centre the cells of MathML.
+    `shades` has for each entry the number of its background, 0 for none. A table, and not MathML, for browsers centre the cells of MathML.
     """
-    array = np.asarray(array)
-    places = 0 if _whole(array) else decimals
+    array = np.asarray(array, float)
+    places = next(n for n in range(decimals + 1) if np.array_equal(np.round(array, n), np.round(array, decimals)))
     if array.ndim == 0:
         return math(number(array, places))
     rows = np.atleast_2d(array)
@@ -239,13 +239,16 @@ def matrix(array, decimals: int = 3, shades=None) -> str:
     return f'<table class="matrix"><tbody>{body}</tbody></table>'
 
 
-def _whole(array) -> bool:
-    return array.dtype.kind in "iub" or bool(np.all(array == np.round(array)))
-
-
 def _letters(name: str) -> str:
     """A name of one letter slants, a longer one stands upright; a number is a number."""
     return f"<mn>{name}</mn>" if name.isdigit() else f"<mi>{GREEK.get(name) or html.escape(name)}</mi>"
+
+
+def _is_plain(index) -> bool:
+    """Whether an index is a name, a number, or a name with such an index."""
+    if isinstance(index, ast.Subscript):
+        return isinstance(index.value, ast.Name) and _is_plain(index.slice)
+    return isinstance(index, (ast.Name, ast.Constant))
 
 
 def _is_big(node) -> bool:
