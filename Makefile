@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint bench audit clean
+.PHONY: help train test lint bench audit docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ bench: $(VENV)/ready  ## measure speed: environments, acting, learning, training
 
 audit: $(VENV)/ready  ## every derived gradient against autodiff: errors, time, memory
 	$(BIN)/python -m jaxrl.layers.audit $(ARGS)
+
+docs: $(VENV)/ready  ## build the documentation site into site/
+	$(BIN)/python -m pip install --quiet --requirement requirements-docs.lock
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html in a browser"
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

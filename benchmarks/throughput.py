@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl import cli, training
+from jaxrl import experiment as shell
 from jaxrl.algorithms import a3c
 from jaxrl.layers import reference
 from jaxrl.layers.audit import table
@@ -73,13 +74,13 @@ class Parts:
     """The compiled parts, each a function that runs one segment of t_max steps and returns what to wait for."""
 
     def __init__(self, run: experiment.Config):
-        self.pool = experiment.make_pool(run, run.num_envs, 0)
-        self.agent = experiment.Agent(run, self.pool.num_actions)
+        self.pool = shell.make_pool(run, run.num_envs, 0)
+        self.agent = experiment.Agent(run, self.pool)
         self.state = self.agent.init(jax.random.key(0), [self.pool])
         self.collect = self.agent.collector([self.pool])
         _, self.experience, _ = self.collect(self.state)
         with autodiff():
-            self.plain_learn = experiment.Agent(run, self.pool.num_actions).learn
+            self.plain_learn = experiment.Agent(run, self.pool).learn
             self.plain_learner = jax.block_until_ready(
                 self.plain_learn(jax.tree.map(jnp.copy, self.state[0]), self.experience)
             )[0]

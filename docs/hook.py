@@ -12,7 +12,11 @@ _pages = {}
 
 def on_page_markdown(markdown, page, **_):
     """Run the page."""
-    made = _pages[page.file.src_uri] = Page(markdown)
+    try:
+        made = _pages[page.file.src_uri] = Page(markdown)
+    except Exception as error:
+        error.add_note(f"in docs/{page.file.src_uri}")
+        raise
     log.info("%s: %d equations checked", page.file.src_uri, made.checked)
     return made.body
 

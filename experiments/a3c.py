@@ -6,47 +6,30 @@ python experiments/a3c.py --resume runs/NAME [--total-steps MORE]
 
 import dataclasses
 import sys
-import time
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jaxrl import cli, environments, parallel, rollout, training, video
+from jaxrl import cli, environments, experiment, parallel, rollout, training
 from jaxrl.algorithms import a3c
-from jaxrl.evaluation import BackgroundEvaluator, shared_normalizer
 from jaxrl.networks import ActorCriticLSTM
-
-ALGORITHM = "a3c"
-MAY_CHANGE = ("resume", "total_steps", "learning_rate", "evaluation_games", "video")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(experiment.RunConfig):
     """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames)."""
 
-    env: str = "Riverraid-v5"
-    """Atari game, by EnvPool's name."""
-    seed: int = 0
-    """Seed of the parameters, the actions and the environments; the same seed gives the same run to the bit."""
-    total_steps: int = 10_000_000
-    """Agent steps (not frames) to train for, over all environments."""
-    protocol: str = "machado"
-    """Rules of the game: machado (sticky actions, no life-loss), nature, or origin (the report's)."""
-    run_dir: Path | None = None
-    """Folder of the run, which must not exist yet; by default runs/a3c_ENV_PROTOCOL_SEED_TIME."""
-    resume: Path | None = None
-    """Go on with the run in this folder, with its options, from its newest checkpoint."""
-    num_envs: int = 32
-    """Environments, over all workers and devices."""
+    algorithm: ClassVar[str] = "a3c"
+    may_change: ClassVar[tuple[str, ...]] = (*experiment.RunConfig.may_change, "learning_rate")
+
     num_workers: int = 2
     """Asynchronous workers on each device; a worker's gradient is num_workers - 1 updates old (1 is A2C)."""
-    device_count: int = 1
-    """Devices to train on; the gradient is averaged over them."""
     worker_map: Literal["auto", "vmap", "map"] = "auto"
     """How workers are run: all at once (vmap), in turn (map), or what is faster on this backend (auto)."""
     t_max: int = 20
@@ -67,18 +50,6 @@ class Config:
     """Weight of half the squared value error in the loss."""
     max_grad_norm: float = 50.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
-    image_size: int = 42
-    """Height and width of the observation in pixels."""
-    frame_stack: int = 1
-    """Newest frames in one observation, as channels."""
-    log_every: int = 20_000
-    """Agent steps between two rows of metrics.csv."""
-    checkpoint_every: int = 500_000
-    """Agent steps between two checkpoints; each starts fresh environments and one evaluation."""
-    evaluation_games: int = 10
-    """Whole games that each checkpoint plays beside training; 0 for none."""
-    video: bool = True
-    """Record one game of the final policy as video.mp4."""
 
     @property
     def streams(self) -> int:
@@ -98,28 +69,12 @@ class Config:
 
 def check(config: Config):
     """Raise ValueError, in one sentence, for options that cannot work."""
-    for name in (
-        "total_steps",
-        "num_envs",
-        "num_workers",
-        "device_count",
-        "t_max",
-        "image_size",
-        "frame_stack",
-        "log_every",
-        "checkpoint_every",
-        "learning_rate",
-        "max_grad_norm",
-    ):
-        if not getattr(config, name) > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0; got {getattr(config, name)}.")
-    for name in ("gamma", "gae_lambda"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"--{name.replace('_', '-')} lies in [0, 1]; got {getattr(config, name)}.")
-    for name in ("seed", "evaluation_games", "entropy_coefficient", "value_coefficient"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"--{name.replace('_', '-')} must not be below 0; got {getattr(config, name)}.")
-    parallel.check_device_count(config.device_count)
+    experiment.check(config)
+    experiment.check_above(config, "num_workers", "t_max", "learning_rate", "max_grad_norm")
+    experiment.check_fraction(config, "gamma", "gae_lambda")
+    experiment.check_not_below(config, "entropy_coefficient", "value_coefficient")
+    if config.protocol == "control":
+        raise ValueError("the network of A3C takes pictures, and the protocol 'control' has none; use dqn.py for it.")
     groups = config.num_workers * config.device_count
     if config.num_envs % groups:
         nearest = max(1, round(config.num_envs / groups)) * groups
@@ -141,13 +96,18 @@ def optimizer_of(config: Config) -> optax.GradientTransformation:
 class Agent:
     """A3C for the run loop (`training.Agent`): a state is a pair (learner, actor) with a leading device axis."""
 
-    def __init__(self, config: Config, num_actions: int):
-        self.config = config
-        self.network = ActorCriticLSTM(num_actions)
+    def __init__(self, config: Config, pool: environments.Pool):
+        self.config, self.pool = config, pool
+        self.network = ActorCriticLSTM(pool.num_actions)
         self.policy = a3c.policy(self.network)
         self.optimizer = optimizer_of(config)
         self.map_workers = parallel.map_workers(config.worker_map)
         self.learn = parallel.map_devices(self._learn, config.device_count, donate_argnums=(0,))
+
+    def init_params(self, key):
+        """The network's parameters from nothing."""
+        observation = np.zeros((1, 1, *self.pool.observation_shape), self.pool.observation_dtype)
+        return self.network.init(key, observation, self.network.initial_memory(1), np.zeros((1, 1), bool))
 
     def init(self, key, pools):
         """The state from nothing."""
@@ -156,9 +116,7 @@ class Agent:
         normalizer = rollout.init_normalization(pools[0].protocol, num_envs)
         keys = jax.random.split(key, len(pools))
         actors = [self._actor(pool, normalizer, k) for pool, k in zip(pools, keys, strict=True)]
-        observation, first = actors[0].observation[None], actors[0].first[None]
-        params = self.network.init(subkey, observation, actors[0].memory, first)
-        learner = a3c.init(params, self.config.num_workers, self.optimizer)
+        learner = a3c.init(self.init_params(subkey), self.config.num_workers, self.optimizer)
         return self._stack([learner] * len(pools)), self._stack(actors)
 
     def attach(self, state, pools):
@@ -178,12 +136,19 @@ class Agent:
         learner, actors = jax.tree.map(lambda leaf: leaf[0], state)
         return {"params": learner.params, "normalizer": actors.normalizer}
 
+    def saved(self, state):
+        """What a checkpoint holds: all of it."""
+        return state
+
+    def restored(self, saved):
+        """The state that was saved."""
+        return saved
+
     def _actor(self, pool, normalizer, key):
         return rollout.init(pool.reset(), self.network.initial_memory(pool.num_envs), normalizer, key)
 
     def _stack(self, trees):
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-        return parallel.spread(stacked, self.config.device_count)
+        return parallel.spread(parallel.stack(trees), self.config.device_count)
 
     def _collect(self, state, pool_step):
         learner, actor = state
@@ -208,125 +173,16 @@ class Agent:
         )
 
 
-def make_pool(config: Config, num_envs: int, seed: int, **options) -> environments.Pool:
-    """A pool under the run's protocol and observation format."""
-    return environments.make(
-        config.env,
-        config.protocol,
-        num_envs,
-        seed,
-        height=config.image_size,
-        width=config.image_size,
-        stack=config.frame_stack,
-        **options,
-    )
-
-
-def evaluator_of(config: Config):
-    """The maker of the evaluator beside training, or None."""
-    if not config.evaluation_games:
-        return None
-    num_envs = min(config.evaluation_games, 5)
-    return lambda policy: BackgroundEvaluator(
-        policy,
-        lambda seed: make_pool(config, num_envs, seed, training=False),
-        config.evaluation_games,
-        config.seed,
-    )
-
-
 def main(config: Config):
     """Train, or go on training, and leave the run's folder complete."""
     check(config)
-    probe = make_pool(config, 1, 0)
-    num_actions = probe.num_actions
-    probe.close()
-    run_dir = go_on(config) if config.resume else new_run(config)
-    print(
+    introduction = (
         f"{config.num_workers * config.device_count} workers with {config.streams} environments each; "
-        f"each gradient is {config.num_workers - 1} update(s) old; the run is in {run_dir}",
-        flush=True,
+        f"each gradient is {config.num_workers - 1} update(s) old"
     )
-    agent = Agent(config, num_actions)
-
-    def make_pools(agent_steps):
-        seeds = [training.pool_seed(config.seed, agent_steps, device) for device in range(config.device_count)]
-        return [make_pool(config, config.num_envs // config.device_count, seed) for seed in seeds]
-
-    schedule = training.Schedule(config.total_steps, config.checkpoint_every, config.log_every)
-    title = f"A3C-LSTM on {config.env}, protocol {config.protocol}, seed {config.seed}"
-    state, steps, complete = training.run(
-        agent, make_pools, evaluator_of(config), schedule, run_dir, config.seed, config.resume is not None, title
-    )
-    if not complete:
-        print(
-            f"interrupted at {steps:,} agent steps and saved; go on with: python experiments/a3c.py --resume {run_dir}"
-        )
-        return
-    if config.video:
-        frozen = agent.frozen(state)
-        pool = make_pool(config, 1, config.seed, training=False, render=True)
-        normalizer = shared_normalizer(frozen["normalizer"], 1)
-        video.record(
-            agent.policy,
-            frozen["params"],
-            pool,
-            run_dir / "video.mp4",
-            jax.random.key(config.seed),
-            normalizer=normalizer,
-        )
-    print(
-        f"{steps:,} agent steps done; the run is in {run_dir}; score it with: python experiments/evaluate.py {run_dir}"
-    )
-
-
-def new_run(config: Config) -> Path:
-    """Make the run's folder with its config.json."""
-    name = f"{ALGORITHM}_{config.env}_{config.protocol}_{config.seed}_{time.strftime('%Y%m%d-%H%M%S')}"
-    run_dir = config.run_dir or Path("runs") / name.replace("/", "-")
-    if run_dir.exists():
-        raise ValueError(f"the run folder {run_dir} exists; go on with --resume {run_dir}, or give another --run-dir.")
-    run_dir.mkdir(parents=True)
-    training.write_config(run_dir, dataclasses.asdict(config) | {"algorithm": ALGORITHM})
-    return run_dir
-
-
-def go_on(config: Config) -> Path:
-    """Write down with which options a run goes on, the others being as they were."""
-    changed = {name: getattr(config, name) for name in MAY_CHANGE if name != "resume"}
-    training.write_config(config.resume, training.read_config(config.resume) | changed)
-    return config.resume
-
-
-def saved_config(run_dir) -> Config:
-    """The config of a run that exists.
-
-    Raises: ValueError when the folder is not that of an A3C run.
-    """
-    saved = training.read_config(run_dir)
-    if saved.pop("algorithm", None) != ALGORITHM:
-        raise ValueError(f"{run_dir} is not the folder of an {ALGORITHM} run.")
-    return Config(**saved | {"run_dir": None, "resume": Path(run_dir)})
-
-
-def config_to_resume(arguments) -> Config | None:
-    """The saved config when the command line says --resume; it may then change only what leaves the run the same."""
-    run_dir = cli.value_of("--resume", arguments)
-    if run_dir is None:
-        return None
-    given = [
-        a.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-        for a in arguments
-        if a.startswith("--")
-    ]
-    for name in given:
-        if name in {field.name for field in dataclasses.fields(Config)} - set(MAY_CHANGE):
-            raise ValueError(
-                f"--{name.replace('_', '-')} cannot change when a run goes on; with --resume only "
-                f"{', '.join('--' + n.replace('_', '-') for n in MAY_CHANGE if n != 'resume')} can be given."
-            )
-    return saved_config(run_dir)
+    agent = Agent(config, experiment.probe(config))
+    experiment.train(config, agent, "experiments/a3c.py", "A3C-LSTM", introduction)
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, config_to_resume)
+    cli.run(main, Config, partial(experiment.config_to_resume, Config))

@@ -14,17 +14,17 @@ from typing import Annotated, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import a3c
+import dqn
 import jax
-import numpy as np
 import tyro
 
-from jaxrl import cli, environments, interop, metrics, rollout, training, video
-from jaxrl.algorithms import a3c
+from jaxrl import cli, environments, experiment, interop, metrics, rollout, training, video
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.evaluation import Scores, play, shared_normalizer
-from jaxrl.networks import ActorCriticLSTM
 
 PACKAGES = ("jax", "jaxlib", "flax", "envpool", "ale-py")
+SCRIPTS = {script.Config.algorithm: script for script in (a3c, dqn)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Config:
     weights: Path | None = None
     """In place of a run: weights of the A3C-LSTM in PyTorch's layout (.npz, .safetensors, .pt)."""
     env: str | None = None
-    """Atari game; by default the run's, or Riverraid-v5 for PyTorch's weights."""
+    """Environment; by default the run's, or Riverraid-v5 for PyTorch's weights."""
     protocol: str | None = None
-    """Rules: machado, nature or origin; by default the run's, or origin for PyTorch's weights."""
+    """Rules: machado, nature, origin or control; by default the run's, or origin for PyTorch's weights."""
     checkpoint: int | None = None
     """Agent step of the run's checkpoint; by default the newest."""
     games: int = 100
     """Whole games to play."""
     greedy: bool = False
-    """Take the most likely action; by default actions are sampled from the policy."""
+    """Take the best action; by default A3C's are sampled from the policy, and DQN's now and then random."""
     num_envs: int = 20
     """Environments that play at once; each plays an equal share of the games."""
     seed: int = 12345
@@ -68,6 +68,7 @@ def main(config: Config):
     check(config)
     run = training.read_config(config.run_dir) if config.run_dir else {}
     output = output_of(config)
+    learnt = environments.PROTOCOLS.get(run.get("protocol"))  # another protocol is seen through the same pictures
 
     def make_pool(num_envs: int, **options) -> environments.Pool:
         return environments.make(
@@ -76,15 +77,16 @@ def main(config: Config):
             num_envs,
             config.seed,
             training=False,
-            height=run.get("image_size"),
-            width=run.get("image_size"),
-            stack=run.get("frame_stack"),
+            height=run.get("image_size") or learnt and learnt.height,
+            width=run.get("image_size") or learnt and learnt.width,
+            stack=run.get("frame_stack") or learnt and learnt.stack,
             **options,
         )
 
     pool = make_pool(min(config.num_envs, config.games))
-    policy = a3c.policy(ActorCriticLSTM(pool.num_actions))
-    frozen = from_weights(config.weights, pool) if config.weights else from_run(config, run, pool)
+    agent = agent_of(config, run, pool)
+    policy = agent.policy
+    frozen = from_weights(config.weights, agent) if config.weights else from_run(config, run, agent)
     if pool.protocol.normalization == "none":
         frozen = frozen._replace(normalizer=None)
     key = jax.random.key(config.seed)
@@ -123,15 +125,20 @@ def output_of(config: Config) -> Path:
     return output
 
 
-def shapes(pool) -> dict:
-    """The shapes of the parameters that play in a pool."""
-    network = ActorCriticLSTM(pool.num_actions)
-    observation = np.zeros((1, 1, *pool.observation_shape), np.float32)
-    init = (observation, network.initial_memory(1), np.zeros((1, 1), bool))
-    return jax.eval_shape(network.init, jax.random.key(0), *init)
+def agent_of(config: Config, run: dict, pool) -> training.Agent:
+    """The agent that plays in a pool: that of the run, or A3C for PyTorch's weights.
+
+    Raises: ValueError for a run of no known algorithm.
+    """
+    if config.weights:
+        return a3c.Agent(a3c.Config(), pool)
+    if run.get("algorithm") not in SCRIPTS:
+        raise ValueError(f"{config.run_dir / training.CONFIG} is damaged: its algorithm is {run.get('algorithm')!r}.")
+    script = SCRIPTS[run["algorithm"]]
+    return script.Agent(experiment.saved_config(script.Config, config.run_dir), pool)
 
 
-def from_run(config: Config, run: dict, pool) -> Frozen:
+def from_run(config: Config, run: dict, agent) -> Frozen:
     """The policy in a run's checkpoint."""
     checkpoints = Checkpoints.open(config.run_dir / "checkpoints")
     step = checkpoints.latest() if config.checkpoint is None else config.checkpoint
@@ -139,16 +146,17 @@ def from_run(config: Config, run: dict, pool) -> Frozen:
         num_envs, protocol = run["num_envs"] // run["device_count"], environments.PROTOCOLS[run["protocol"]]
     except KeyError as error:
         raise ValueError(f"{config.run_dir / training.CONFIG} is damaged: {error} is missing or unknown.") from None
-    like = {"params": shapes(pool), "normalizer": rollout.init_normalization(protocol, num_envs)}
+    params = jax.eval_shape(agent.init_params, jax.random.key(0))
+    like = {"params": params, "normalizer": rollout.init_normalization(protocol, num_envs)}
     frozen = checkpoints.restore_policy(like, step)
     checkpoints.close()
     return Frozen(frozen["params"], frozen["normalizer"], step)
 
 
-def from_weights(path: Path, pool) -> Frozen:
+def from_weights(path: Path, agent) -> Frozen:
     """The policy in a file of PyTorch's weights."""
-    params = interop.load_weights(path)
-    for names, wanted in jax.tree_util.tree_leaves_with_path(shapes(pool)):
+    params, pool = interop.load_weights(path), agent.pool
+    for names, wanted in jax.tree_util.tree_leaves_with_path(jax.eval_shape(agent.init_params, jax.random.key(0))):
         name = "/".join(key.key for key in names)
         found = params["params"][names[1].key][names[2].key]
         if found.shape == wanted.shape:

@@ -20,10 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from jaxrl import cli, training
+from jaxrl import cli, plots, training
 from jaxrl.losses import softmax_cross_entropy
 from jaxrl.metrics import Progress, params_digest
 from jaxrl.networks import VISION, parameter_count
@@ -36,12 +34,12 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "scikit-learn")
 OWN = {
     "lenet": {},
     "batch_norm_lenet": {},
-    "alexnet": {"size": 64, "width": 0.25},
-    "vgg11": {"size": 32, "width": 0.25},
-    "nin": {"size": 72, "width": 0.25},
-    "googlenet": {"size": 32, "width": 0.25},
-    "resnet18": {"size": 32, "width": 0.25},
-    "densenet121": {"size": 32, "width": 0.25},
+    "alexnet": {"size": 64, "width": 0.25, "learning_rate": 2e-3},
+    "vgg11": {"size": 32, "width": 0.25, "learning_rate": 2e-3},
+    "nin": {"size": 72, "width": 0.25, "learning_rate": 2e-3},
+    "googlenet": {"size": 32, "width": 0.25, "learning_rate": 2e-3, "epochs": 20},
+    "resnet18": {"size": 32, "width": 0.25, "learning_rate": 2e-3, "epochs": 20},
+    "densenet121": {"size": 32, "width": 0.25, "learning_rate": 2e-3, "epochs": 15},
 }
 
 
@@ -111,9 +109,9 @@ def main(config: Config):
             history.append(row | {"seconds": round(time.monotonic() - began, 2)})
             training.write_json(run_dir / "result.json", result_of(config, state.params, history))
     except KeyboardInterrupt:
-        print(f"interrupted; what {len(history)} epochs reached is in {run_dir}")
+        print("interrupted" + (f"; what the whole epochs reached is in {run_dir}" if history else ""))
         raise
-    draw(run_dir / "curve.png", history, f"{config.network} on digits, width {config.width}, seed {config.seed}")
+    plots.classifier_curve(run_dir, history, f"{config.network} on digits, width {config.width}, seed {config.seed}")
     print(f"{history[-1]['accuracy']:.2%} of the held-out images are right after {history[-1]['seconds']:.0f} seconds")
 
 
@@ -172,8 +170,8 @@ def learn(config: Config, network, train: Digits, held_out: Digits):
     state = init(network, optimizer, example.images, config.seed)
     step, classify = compiled(network, optimizer, state, example)
     rng = np.random.default_rng(config.seed)
+    text = ""
     with Progress(config.epochs * steps) as progress:
-        text = ""
         for epoch in range(1, config.epochs + 1):
             losses = []
             for batch in batches(rng, train, config.batch_size, round(config.shift * config.size / PIXELS)):
@@ -276,26 +274,6 @@ def result_of(config: Config, params, history: list[dict]) -> dict:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
         "history": history,
     }
-
-
-def draw(path: Path, history: list[dict], title: str):
-    """The curve: the part of held-out images that is wrong above, the training loss below."""
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    wrong, loss = figure.subplots(2, 1, sharex=True)
-    epochs = [row["epoch"] for row in history]
-    wrong.plot(epochs, [100 * (1 - row["accuracy"]) for row in history], label="held-out images, wrong")
-    wrong.set(ylabel="wrong (%)", ylim=(0, 20))
-    wrong.set_title(title, loc="left")
-    loss.plot(epochs, [row["loss"] for row in history], color="C1", label="cross-entropy in training")
-    loss.set(xlabel="epochs", ylabel="loss (nats)", yscale="log")
-    for axes in (wrong, loss):
-        axes.legend(loc="upper right", frameon=False)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    temporary = path.with_name(f".{path.stem}.tmp.png")
-    figure.savefig(temporary, dpi=120)
-    os.replace(temporary, path)
 
 
 def config_of_network(arguments) -> Config | None:

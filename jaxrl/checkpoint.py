@@ -181,7 +181,7 @@ def _fit(item: str, found: dict, like):
     for path in sorted(wanted.keys() ^ found.keys()):
         where = "lacks" if path in wanted else "has, and this run does not,"
         raise CheckpointError(f"the checkpoint does not fit this run: its {item} {where} {path}.")
-    leaves = [_fit_leaf(path, found[path], leaf) for path, leaf in wanted.items()]
+    leaves = [_fit_leaf(path, found.pop(path), leaf) for path, leaf in wanted.items()]  # one copy at a time
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 

@@ -25,10 +25,12 @@ PLAIN_EVERY, EVENTS_EVERY = 30.0, 10  # seconds between plain lines, and between
 SHOWN = {  # column of metrics.csv: its name and format on the terminal
     "steps_per_second": ("steps/s", ",.0f"),
     "score_mean_100": ("score", ",.0f"),
-    "loss": ("loss", ".2f"),
+    "loss": ("loss", ".3g"),
     "entropy": ("entropy", ".2f"),
     "gradient_norm": ("gradient", ".1f"),
     "explained_variance": ("explained variance", ".2f"),
+    "q_mean": ("Q", ".2f"),
+    "epsilon": ("ε", ".2f"),
 }
 
 

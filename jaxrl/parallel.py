@@ -4,6 +4,8 @@ A training state has a leading device axis [D, ...] whatever D is. With one devi
 is, without `pmap`; a step for many devices averages its gradients over the axis `DEVICES`.
 """
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,7 @@ def one_after_another(function):
         results = [
             function(*jax.tree.map(lambda leaf, i=i: leaf[i], args)) for i in range(jax.tree.leaves(args)[0].shape[0])
         ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+        return stack(results)
 
     return mapped
 
@@ -60,6 +62,30 @@ def spread(tree, device_count: int):
     """Put the slices of every leaf [device_count, ...] on the devices that `map_devices` runs on."""
     mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DEVICES)))
+
+
+def stack(trees):
+    """One tree with a leading axis out of many."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def repeat(make, device_count: int):
+    """The arrays of `make()` once for each device, [device_count, ...], made there without a copy."""
+    mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))
+    everywhere = jax.jit(
+        lambda: jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (device_count, *leaf.shape)), make()),
+        out_shardings=NamedSharding(mesh, PartitionSpec(DEVICES)),
+    )
+    return everywhere()
+
+
+def free_memory() -> int:
+    """Bytes that can still be taken: of the first device's own memory, or of this machine's."""
+    of_device = jax.local_devices()[0].memory_stats()
+    if of_device:
+        return of_device["bytes_limit"] - of_device["bytes_in_use"]
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
 
 
 def axis_names(device_count: int) -> tuple[str, ...]:

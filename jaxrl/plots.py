@@ -1,4 +1,4 @@
-"""The picture of a run (the one adapter of Matplotlib)."""
+"""The picture of a run, of an agent or of a classifier (the one adapter of Matplotlib)."""
 
 import os
 from pathlib import Path
@@ -23,16 +23,43 @@ def curve(run_dir, title: str = "", references=()) -> Path | None:
     metrics, evaluation = read(run_dir / METRICS), read(run_dir / EVALUATION)
     if not metrics:
         return None
+    figure, scores, diagnostics = panels(title, height_ratios=(3, 1))
+    draw_scores(scores, metrics, evaluation, references)
+    draw_diagnostics(diagnostics, metrics)
+    return save(figure, run_dir)
+
+
+def classifier_curve(run_dir, history: list[dict], title: str = "") -> Path:
+    """Draw curve.png in the folder of a classifier's run: held-out errors above, the training loss below.
+
+    Args:
+      run_dir: the run's folder.
+      history: for each epoch its number "epoch", the "loss" of training, and the "accuracy" on held-out images.
+      title: the picture's title.
+
+    Returns: the picture's path.
+    """
+    figure, errors, loss = panels(title)
+    draw_errors(errors, history)
+    draw_loss(loss, history)
+    return save(figure, run_dir)
+
+
+def panels(title: str, height_ratios=(1, 1)):
+    """A figure and its two panels, one above the other, over the same axis."""
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
-    scores, diagnostics = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    draw_scores(scores, metrics, evaluation, references)
-    scores.set_title(title, loc="left")
-    draw_diagnostics(diagnostics, metrics)
-    for axes in (scores, diagnostics):
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=height_ratios)
+    upper.set_title(title, loc="left")
+    for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    path, temporary = run_dir / "curve.png", run_dir / ".curve.tmp.png"
+    return figure, upper, lower
+
+
+def save(figure, run_dir) -> Path:
+    """Write curve.png under a temporary name, and rename it."""
+    path, temporary = Path(run_dir) / "curve.png", Path(run_dir) / ".curve.tmp.png"
     figure.savefig(temporary, dpi=120)
     os.replace(temporary, path)
     return path
@@ -54,14 +81,40 @@ def draw_scores(axes, metrics: dict, evaluation: dict, references):
     axes.legend(loc="upper left", frameon=False)
 
 
+DIAGNOSTICS = {  # column of metrics.csv: its name in the picture
+    "entropy": "entropy of π (nats)",
+    "explained_variance": "explained variance of v",
+    "q_mean": "mean of max Q",
+    "td_error": "mean error",
+}
+
+
 def draw_diagnostics(axes, metrics: dict):
-    """Entropy, and explained variance, of which 0 is as good as a constant and 1 is perfect."""
-    steps = millions(metrics["agent_steps"])
-    axes.plot(steps, metrics["entropy"], color="C2", label="entropy of π (nats)")
-    axes.plot(steps, metrics["explained_variance"], color="C3", label="explained variance of v")
-    top = max(1.0, *(value for value in metrics["entropy"] if value == value))
-    axes.set(xlabel="agent steps (millions)", ylim=(-0.25, 1.35 * top))  # the first values explain far less than 0
+    """What the algorithm reports of `DIAGNOSTICS`; of explained variance, 0 is as good as a constant, 1 is perfect."""
+    top = 1.0
+    for number, (name, label) in enumerate(DIAGNOSTICS.items()):
+        if name in metrics:
+            axes.plot(millions(metrics["agent_steps"]), metrics[name], color=f"C{2 + number % 2}", label=label)
+            top = max(top, *(value for value in metrics[name] if value == value))
+    low = -0.25 if "explained_variance" in metrics else 0.0  # the first values explain far less than 0
+    axes.set(xlabel="agent steps (millions)", ylim=(low, 1.35 * top))
     axes.legend(loc="upper right", frameon=False, ncols=2)
+
+
+def draw_errors(axes, history: list[dict]):
+    """The part of held-out images that is wrong; 20% at the top, unless it ends worse."""
+    wrong = [100 * (1 - row["accuracy"]) for row in history]
+    axes.plot([row["epoch"] for row in history], wrong, label="held-out images, wrong")
+    axes.set(ylabel="wrong (%)", ylim=(0, max(20, 1.2 * wrong[-1])))
+    axes.legend(loc="upper right", frameon=False)
+
+
+def draw_loss(axes, history: list[dict]):
+    """The mean training loss of each epoch."""
+    epochs, losses = [row["epoch"] for row in history], [row["loss"] for row in history]
+    axes.plot(epochs, losses, color="C1", label="cross-entropy in training")
+    axes.set(xlabel="epochs", ylabel="loss (nats)", yscale="log")
+    axes.legend(loc="upper right", frameon=False)
 
 
 def millions(steps) -> list[float]:

@@ -159,6 +159,16 @@ def insert(replay: Replay, settings: Settings, seen) -> Replay:
     return _move_window(after, settings, count) if settings.prioritized else after
 
 
+def cut(replay: Replay, settings: Settings) -> Replay:
+    """End all streams here, as when fresh environments follow: what they would have shown next is never known.
+
+    The newest row becomes a row like that of a reset: no transition, but the observation with which the one before it,
+    now truncated, bootstraps.
+    """
+    last, before = (replay.cursor - 1) % settings.length, (replay.cursor - 2) % settings.length
+    return replay._replace(valid=replay.valid.at[last].set(False), done=replay.done.at[before].set(True))
+
+
 def _ages(replay: Replay, settings: Settings):
     """(youngest, oldest) age of the rows that can be drawn; the row written last has age 0."""
     return settings.steps, jnp.minimum(replay.rows, settings.length) - settings.stack
@@ -268,6 +278,11 @@ def set_priorities(replay: Replay, index, error, alpha: float, epsilon: float = 
     priority = (jnp.abs(error) + epsilon) ** alpha
     tree = set_leaves(replay.tree, index, priority)
     return replay._replace(tree=tree, highest=jnp.maximum(replay.highest, priority.max()))
+
+
+def total_priority(replay: Replay) -> jax.Array:
+    """The sum of all priorities, float32 []."""
+    return replay.tree[-1].sum()
 
 
 # A sum tree with 32 children a node: level 0 are the leaves, and each number of a level above is the sum of its 32

@@ -52,6 +52,12 @@ class Agent(Protocol):
     def frozen(self, state) -> dict:
         """{"params": ..., "normalizer": ...}: what acts, of one device."""
 
+    def saved(self, state):
+        """What a checkpoint holds of a state."""
+
+    def restored(self, saved):
+        """The state that `saved` was made of."""
+
 
 class Schedule(NamedTuple):
     """When things happen, in agent steps."""
@@ -136,7 +142,9 @@ def updates(agent: Agent, state, make_pools, schedule: Schedule, start: int):
 
 
 def check_finite(report: dict, agent_steps: int):
-    """Raise NotFinite when a loss or a gradient norm of the report is not finite."""
+    """Raise NotFinite when a loss or a gradient norm is not finite; a report of no updates has none."""
+    if not np.any(report.get("updates", 1)):
+        return
     for name in ("loss", "gradient_norm"):
         if not np.all(np.isfinite(report[name])):
             raise NotFinite(
@@ -258,7 +266,7 @@ def run(agent: Agent, make_pools, evaluator_of, schedule: Schedule, run_dir: Pat
                     progress.update(row)
                 if halt:
                     frozen = agent.frozen(state)
-                    checkpoints.save(agent_steps, frozen, {"state": state, "tally": tally.array()})
+                    checkpoints.save(agent_steps, frozen, {"state": agent.saved(state), "tally": tally.array()})
                     saved = agent_steps
                     plots.curve(run_dir, title)
                     if evaluator and not stop.is_set():
@@ -291,8 +299,9 @@ def begin(agent: Agent, make_pools, checkpoints: Checkpoints, seed: int, resume:
     tally = Tally()
     if not resume:
         return 0, state, tally
-    _, training = checkpoints.restore(agent.frozen(state), {"state": state, "tally": tally.array()})
-    return checkpoints.latest(), training["state"], Tally.from_array(training["tally"])
+    frozen, state = jax.eval_shape(lambda s: (agent.frozen(s), agent.saved(s)), state)  # lets go of a whole replay
+    _, training = checkpoints.restore(frozen, {"state": state, "tally": tally.array()})
+    return checkpoints.latest(), agent.restored(training["state"]), Tally.from_array(training["tally"])
 
 
 def collect(evaluator: BackgroundEvaluator, log: RunLog, progress):

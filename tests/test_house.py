@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
     {"runtime"}, {"layers"}, {"losses", "returns"}, {"networks"}, {"algorithms"}, {"environments"},
     {"rollout", "replay"}, {"parallel", "evaluation", "checkpoint", "metrics", "interop"}, {"plots", "video"},
-    {"training"}, {"cli"},
+    {"training"}, {"cli"}, {"experiment"},
 ]  # fmt: skip
 PLACE = {room: i for i, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted((ROOT / "jaxrl").rglob("*.py"))
@@ -53,12 +53,13 @@ def test_each_outside_library_has_its_adapter(library, files):
     assert len(users) <= files, f"{library} is imported in {users}"
 
 
-def test_every_option_is_read():
-    source = (ROOT / "experiments" / "a3c.py").read_text()
-    fields = re.findall(r"^    (\w+): .* = ", source, re.MULTILINE)
+@pytest.mark.parametrize("name", ["a3c", "dqn"])
+def test_every_option_is_read(name):
+    sources = [(ROOT / path).read_text() for path in (f"experiments/{name}.py", "jaxrl/experiment.py")]
+    fields = [field for source in sources for field in re.findall(r"^    (\w+): .* = ", source, re.MULTILINE)]
     assert len(fields) > 20
     for field in fields:
-        assert re.search(rf'(config|self)\.{field}\b|"{field}"', source), f"--{field} is read nowhere"
+        assert re.search(rf'(config|self)\.{field}\b|"{field}"', "".join(sources)), f"--{field} is read nowhere"
 
 
 def test_layers_import_alone():

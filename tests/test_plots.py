@@ -71,3 +71,25 @@ def test_diagnostics_are_seen_whatever_the_first_values_explain():
     assert -1 < low < 0 and 2.9 < high < 5
     assert "millions" in axes.get_xlabel()
     assert any("nats" in text.get_text() for text in axes.get_legend().get_texts())
+
+
+HISTORY = [{"epoch": n, "loss": 2.0 / n, "accuracy": 1 - 0.5 / n} for n in (1, 2, 3, 4)]
+
+
+def test_a_classifier_gets_its_curve(tmp_path):
+    path = plots.classifier_curve(tmp_path, HISTORY)
+    plain = imageio.imread(path)
+    assert plain.shape[0] > 500 and plain.shape[1] > 800
+    assert not np.array_equal(plain, imageio.imread(plots.classifier_curve(tmp_path, HISTORY, "a title")))
+    assert [p.name for p in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_errors_and_loss_are_drawn_over_epochs():
+    upper, lower = Figure().subplots(2, 1)
+    plots.draw_errors(upper, HISTORY)
+    plots.draw_loss(lower, HISTORY)
+    np.testing.assert_allclose(upper.lines[0].get_xydata(), [[1, 50], [2, 25], [3, 50 / 3], [4, 12.5]])
+    np.testing.assert_allclose(lower.lines[0].get_xydata(), [[1, 2], [2, 1], [3, 2 / 3], [4, 0.5]])
+    assert upper.get_ylim() == (0, 20) and lower.get_yscale() == "log"
+    plots.draw_errors(upper, HISTORY[:1])
+    assert upper.get_ylim()[1] > 50

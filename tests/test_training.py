@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from jaxrl import experiment as shell
 from jaxrl import training
 from jaxrl.checkpoint import CheckpointError, Checkpoints
 
@@ -77,7 +78,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, m
         train(killed)
     monkeypatch.undo()
     assert len(rows(killed)) == 3 and len(rows(whole)) == 4
-    experiment.main(dataclasses.replace(experiment.saved_config(killed)))
+    experiment.main(dataclasses.replace(shell.saved_config(experiment.Config, killed)))
     assert rows(killed) == rows(whole)
     steps = Checkpoints.open(whole / "checkpoints").steps()
     assert Checkpoints.open(killed / "checkpoints").steps() == steps
@@ -150,9 +151,9 @@ def test_bad_input_is_one_sentence(whole, tmp_path):
         (make(gamma=1.5), "--gamma lies in"),
         (lambda: train(whole), "exists; go on with --resume"),
         (lambda: train(Path("/proc/none/run")), "/proc/none"),
-        (lambda: experiment.saved_config(tmp_path), "not the folder of a run"),
-        (lambda: experiment.config_to_resume(["--resume", str(whole), "--seed", "3"]), "--seed cannot change"),
-        (lambda: experiment.main(experiment.saved_config(damaged)), "damaged"),
+        (lambda: shell.saved_config(experiment.Config, tmp_path), "not the folder of a run"),
+        (lambda: shell.config_to_resume(experiment.Config, ["--resume", str(whole), "--seed=3"]), "--seed cannot"),
+        (lambda: experiment.main(shell.saved_config(experiment.Config, damaged)), "damaged"),
     ]
     for call, message in cases:
         with pytest.raises((ValueError, OSError), match=message) as caught:
@@ -161,7 +162,7 @@ def test_bad_input_is_one_sentence(whole, tmp_path):
 
 
 def test_an_action_count_that_does_not_match_a_checkpoint(whole):
-    saved = experiment.saved_config(whole)
+    saved = shell.saved_config(experiment.Config, whole)
     with pytest.raises(CheckpointError, match="18 actions.* has 6"):
         experiment.main(dataclasses.replace(saved, env="Pong-v5"))
 

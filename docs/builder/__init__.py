@@ -1,4 +1,4 @@
-"""What turns the pages under docs/ into a site: runs their code, checks their equations, quotes the library's source."""
+"""What turns the pages under docs/ into a site: runs their code, checks their equations, quotes the source."""
 
 import os
 

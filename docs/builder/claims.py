@@ -104,7 +104,10 @@ def _apart(a, b) -> float:
     if not a.size:
         return 0.0
     same = (a == b) | (np.isnan(a) & np.isnan(b))  # two infinities agree
-    return float(np.max(np.where(same, 0, np.abs(a - b)), initial=0) / max(1.0, float(np.max(np.abs(b)))))
+    if not np.all(same | (np.isfinite(a) & np.isfinite(b))):
+        return np.inf
+    a, b = (np.where(np.isfinite(side), side, 0.0) for side in (a, b))
+    return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(b)))))
 
 
 def _sizes(node, values) -> dict[str, int]:

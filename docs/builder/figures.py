@@ -31,12 +31,14 @@ def plot(x, curves: dict, title: str = "") -> str:
     for tick in (x[0], x[-1]):
         place = np.interp(tick, x, across)
         parts.append(f'<text x="{place:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{_number(tick)}</text>')
-    for tick in {low, high} - {0.0}:
-        parts.append(f'<text x="{zero_x - 5:.1f}" y="{up(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+    if high > 0:
+        parts.append(f'<text x="{zero_x - 5:.1f}" y="{up(high) + 4:.1f}" text-anchor="end">{_number(high)}</text>')
+    if low < 0:
+        parts.append(f'<text x="{zero_x + 5:.1f}" y="{max(up(low) + 4, zero_y + 14):.1f}">{_number(low)}</text>')
     for number, (label, y) in enumerate(curves.items()):
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up(y), strict=True))
         parts.append(f'<polyline class="curve{number}" points="{points}"/>')
-        parts.append(f'<text class="label{number}" x="{MARGIN + 4}" y="{MARGIN + 14 * number}">{label}</text>')
+        parts.append(f'<text class="label{number}" x="{MARGIN + 40 * number}" y="12">{label}</text>')
     return f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{"".join(parts)}</svg>'
 
 

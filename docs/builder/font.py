@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fontTools import subset as subsetter
 
-SLANTED = {chr(0x1D434 + i) for i in range(52)} | {chr(0x1D6FC + i) for i in range(25)} | {"ℎ"}  # what browsers draw for <mi>
+# What browsers draw for <mi>.
+SLANTED = {chr(0x1D434 + i) for i in range(52)} | {chr(0x1D6FC + i) for i in range(25)} | {"ℎ"}
 
 
 def subset(characters: set[str]) -> bytes:

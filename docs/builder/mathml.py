@@ -58,8 +58,8 @@ class Typesetter:
         return "<mo>,</mo>".join(self(node) for node in nodes)
 
     def _Constant(self, node):
-        if isinstance(node.value, str):
-            return f"<mtext>{html.escape(node.value)}</mtext>", ATOM
+        if isinstance(node.value, str):  # <mi>, for a sign after <mtext> gets no space
+            return f"<mi>{html.escape(node.value)}</mi>", ATOM
         if node.value is Ellipsis:
             return "<mo>…</mo>", ATOM
         return number(node.value), ATOM
@@ -91,8 +91,13 @@ class Typesetter:
         plain = len(indices) <= 2 and all(map(_is_plain, indices))
         base = self._in(node.value, ATOM)
         if plain and not self.brackets:
-            return f"<msub><mrow>{base}</mrow><mrow>{''.join(map(self, indices))}</mrow></msub>", ATOM
+            return f"<msub><mrow>{base}</mrow><mrow>{self._below(indices)}</mrow></msub>", ATOM
         return f"<mrow>{base}{fenced(self._list(indices), '[]')}</mrow>", ATOM
+
+    def _below(self, indices):
+        """Indices below a line; letters and numbers need no comma."""
+        short = all(len(ast.unparse(i)) == 1 or getattr(i, "id", "") in GREEK for i in indices)
+        return "".join(map(self, indices)) if short else self._list(indices)
 
     def _Slice(self, node):
         return "<mo>:</mo>", ATOM
@@ -170,14 +175,15 @@ class Typesetter:
         if name == "where":
             return self._cases(ast.IfExp(args[0], args[1], args[2])), ATOM
         if name == "D":
-            top, below = (f"<mrow><mo>∂</mo>{self._in(a, MULTIPLIED)}</mrow>" for a in args)
+            top, below = (f"<mrow><mo>∂</mo>{self._in(a, RAISED)}</mrow>" for a in args)
             return f"<mfrac>{top}{below}</mfrac>", MULTIPLIED
         if name == "integral":
             body, variable, low, high = map(self, args)
             differential = f'<mrow><mi mathvariant="normal">d</mi>{variable}</mrow>'
-            return f"<msubsup><mo>∫</mo><mrow>{low}</mrow><mrow>{high}</mrow></msubsup>{body}{THIN}{differential}", ADDED
+            sign = f"<msubsup><mo>∫</mo><mrow>{low}</mrow><mrow>{high}</mrow></msubsup>"
+            return f"{sign}{body}{THIN}{differential}", ADDED
         if name == "delta":
-            return f"<msub><mi>δ</mi><mrow>{''.join(map(self, args))}</mrow></msub>", ATOM
+            return f"<msub><mi>δ</mi><mrow>{self._below(args)}</mrow></msub>", ATOM
         if name == "sqrt":
             return f"<msqrt>{self(args[0])}</msqrt>", ATOM
         if name in FENCES:
@@ -223,14 +229,15 @@ def math(content: str, attributes: str = "") -> str:
 def matrix(array, decimals: int = 3, shades=None) -> str:
     """An array of at most two axes as a table, with at most so many decimals.
 
-    `shades` has for each entry the number of its background, 0 for none. A table, and not MathML, for browsers centre the cells of MathML.
+    `shades` has for each entry the number of its background, 0 for none. A table, and not MathML, for browsers centre
+    the cells of MathML.
     """
-    array = np.asarray(array, float)
-    places = next(n for n in range(decimals + 1) if np.array_equal(np.round(array, n), np.round(array, decimals)))
+    array = np.round(np.asarray(array, float), decimals) + 0.0  # no −0
+    places = next(n for n in range(decimals + 1) if np.array_equal(np.round(array, n), array))
     if array.ndim == 0:
         return math(number(array, places))
     rows = np.atleast_2d(array)
-    shades = np.zeros(rows.shape, int) if shades is None else np.asarray(shades).reshape(rows.shape)
+    shades = np.zeros(rows.shape, int) if shades is None else np.asarray(shades, int).reshape(rows.shape)
 
     def cell(value, shade):
         return f'<td class="shade{shade}">{f"{value:.{places}f}".replace("-", "−")}</td>'

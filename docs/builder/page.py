@@ -7,8 +7,8 @@ Blocks, all in one namespace a page, from top to bottom:
     raises ERROR   shown and run; the error that it must raise is shown
     equations      claims (see `claims`); what is indented goes on with the line before, and each == that starts a line
                    is typeset below the last. `equations NAME`: with each of a list of dicts of further names in turn
-    symbolic       the same for symbols, proved by SymPy; NAME = EXPRESSION defines. `symbolic NAME positive=a,b`: with a
-                   dict of names that have a meaning already, and with a and b above 0
+    symbolic       the same for symbols, proved by SymPy; NAME = EXPRESSION defines. `symbolic NAME positive=a,b`: with
+                   a dict of names that have a meaning already, and with a and b above 0
     lines PATH     a function of the library, statement by statement beside its notes (see `quotes.explained`)
     api PATH       a public function's signature and docstring
 
@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from builder import claims, figures, mathml, quotes, symbols
+from builder import claims, figures, mathml, quotes
 from jaxrl import layers, losses
 from jaxrl.layers import audit, reference
 from jaxrl.layers.audit.gradients import free, gradient, merge
@@ -50,10 +50,11 @@ class Page:
         self._partials, self._shown = {}, []
         self._names = {
             "np": np, "jax": jax, "jnp": jnp, "layers": layers, "losses": losses, "reference": reference,
-            "show": self._show, "agree": agree, "spell": self._spell, "partials": self._partials, "jacobians": self._jacobians, "back": back,
-            "free": free, "merge": merge,
-            "outside": claims.Outside, "kept": audit.residual_bytes, "root": quotes.ROOT, "html": lambda text: self._shown.append(self._piece(text)),
-            "plot": lambda *args, **options: self._shown.append(self._piece(figures.plot(*args, **options))),
+            "show": self._show, "html": self._html,
+            "plot": lambda *args, **options: self._html(figures.plot(*args, **options)),
+            "agree": agree, "back": back, "free": free, "merge": merge, "kept": audit.residual_bytes,
+            "partials": self._partials, "jacobians": self._jacobians, "outside": claims.Outside,
+            "spell": self._spell, "root": quotes.ROOT,
         }  # fmt: skip
         with jax.enable_x64(True):
             self.body = "".join(self._parts(markdown))
@@ -115,10 +116,14 @@ class Page:
         shown = []
         for item in items:
             text, shades = (item, None) if isinstance(item, str) else item
-            name = mathml.math(f'{self._set(text)}{_infix("=")}')
+            name = mathml.math(f"{self._set(text)}{_infix('=')}")
             array = mathml.matrix(eval(text, self._names), decimals, shades)
             shown.append(f'<div class="array">{name}{array}</div>')
-        self._shown.append(self._piece(f'<div class="arrays">{"".join(shown)}</div>'))
+        self._html(f'<div class="arrays">{"".join(shown)}</div>')
+
+    def _html(self, text):
+        """Show HTML as it is."""
+        self._shown.append(self._piece(text))
 
     def _jacobians(self, y, function, /, **args):
         """Partial derivatives of `function`, called y, by each of its floating-point arguments, for D(y, argument)."""
@@ -163,6 +168,8 @@ class Page:
         return self._equations(text, check)
 
     def _block_symbolic(self, argument, text):
+        from builder import symbols  # only here, so that pages without symbols need no SymPy
+
         given, _, positive = argument.partition("positive=")
         names = symbols.FUNCTIONS | (self._names[given.strip()] if given.strip() else {})
 
@@ -208,7 +215,7 @@ class Page:
         rows = []
         for code, note in quotes.explained(argument, text):
             shown = self._piece(f'<div class="highlight"><pre><code>{quotes.coloured(code)}</code></pre></div>')
-            note = f'<div class="note" markdown="span">{self._inline(note)}</div>' if note else '<div class="note"></div>'
+            note = f'<div class="note" markdown="span">{self._inline(note)}</div>'
             rows.append(f'<div class="line" markdown>\n{shown}\n{note}\n</div>')
         name = argument.rpartition(".")[2]
         head = f'<p class="from"><code>{name}</code> in <code>{quotes.where(argument)}</code></p>'
@@ -217,8 +224,8 @@ class Page:
     def _block_api(self, argument, text):
         call, doc = quotes.signature(argument)
         code = f'<div class="highlight"><pre><code>{quotes.coloured(call)}</code></pre></div>'
-        doc = f"<pre class=\"docstring\"><code>{quotes.escaped(doc)}</code></pre>"
-        return self._piece(f"<details class=\"api\"><summary>{code}</summary>{doc}</details>")
+        doc = f'<pre class="docstring"><code>{quotes.escaped(doc)}</code></pre>'
+        return self._piece(f'<details class="api"><summary>{code}</summary>{doc}</details>')
 
 
 def back(function, args, dy):
@@ -233,8 +240,9 @@ def agree(*results):
     for other in others:
         for a, b in zip(first, other, strict=True):
             assert a.shape == b.shape, f"shapes {a.shape} and {b.shape}"
-            apart = max(apart, float(np.max(np.abs(a - b), initial=0)))
-    assert apart < claims.BOUND, f"apart by {apart:.2g}"
+            here = float(np.max(np.abs(a - b), initial=0))
+            assert here < claims.BOUND, f"apart by {here:.2g}"  # false for nan too
+            apart = max(apart, here)
     print("they agree to the bit" if apart == 0 else f"they agree to {apart:.0e}")
 
 

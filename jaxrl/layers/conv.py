@@ -18,9 +18,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxrl.layers import checks
-from jaxrl.layers.conv_forms import Geometry, forward, input_gradient, weight_gradient
+from jaxrl.layers.conv_forms import Geometry, apart, forward, input_gradient, weight_gradient
 
 
 def _conv2d_fwd(geometry, x, w, b):
@@ -37,7 +38,10 @@ def _conv2d_bwd(geometry, residuals, dy):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _conv2d(geometry, x, w, b):
-    return _conv2d_fwd(geometry, x, w, b)[0]
+    if not apart(w.shape):
+        return _conv2d_fwd(geometry, x, w, b)[0]
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(_conv2d_fwd, static_argnums=0)(geometry, x, w, b)[0]
 
 
 _conv2d.defvjp(_conv2d_fwd, _conv2d_bwd)

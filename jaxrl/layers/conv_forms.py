@@ -31,13 +31,21 @@ class Geometry(NamedTuple):
 #   layers, but XLA:CPU (jaxlib 0.10.2) ends the process over it on some shapes: jax.grad of a plain convolution of
 #   [1, 6, 6, 4] with a kernel of 2x4, stride (2, 4) and padding (1, 2) does. So it is not taken.
 # - dx and dw in blocks, 4 channels, 8x8/4: 0.4 and 0.75; with 32 channels 1.1.
+# - a forward pass alone, as of a target network: kept out of fusions of many layers, where XLA:CPU runs convolutions
+#   slower, 0.5 for the Nature network on 32 pictures and 0.87 on 64; with 32 outputs (A3C network) 1.1.
 # On other backends the vendor's kernels, which XLA's own form reaches, are taken for all.
 FEW_INPUTS = 32  # taps times channels that one output reads
 FEW_CHANNELS = 4
+MANY_OUTPUTS = 64  # of a convolution that is kept apart
 
 
 def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
+
+
+def apart(w_shape) -> bool:
+    """Whether a forward pass that nothing is kept of is kept out of fusions."""
+    return _on_cpu() and w_shape[3] >= MANY_OUTPUTS
 
 
 def forward(geometry, x, w):

@@ -10,7 +10,9 @@ from jaxrl.networks.modules import BatchNorm as BatchNorm
 from jaxrl.networks.modules import Conv2d as Conv2d
 from jaxrl.networks.modules import Dropout as Dropout
 from jaxrl.networks.modules import Linear as Linear
+from jaxrl.networks.modules import NoisyLinear as NoisyLinear
 from jaxrl.networks.modules import parameter_count as parameter_count
+from jaxrl.networks.q_network import QNetwork as QNetwork
 from jaxrl.networks.vision import VGG as VGG
 from jaxrl.networks.vision import VISION as VISION
 from jaxrl.networks.vision import AlexNet as AlexNet

@@ -39,6 +39,29 @@ class Linear(nn.Module):
         return layers.linear(x, w, b)
 
 
+class NoisyLinear(nn.Module):
+    """`layers.noisy_linear`, with one draw of noise for the whole batch; no noise where `apply` gets no "noise" key.
+
+    Its parameters start as in "Noisy networks for exploration" by Fortunato et al. (https://arxiv.org/abs/1706.10295),
+    section 3.2: w and b uniform in ±1/√I, the sizes of their noise `sigma` / √I.
+    """
+
+    features: int
+    sigma: float = 0.5
+
+    @nn.compact
+    def __call__(self, x):
+        inputs = x.shape[-1]
+        uniform, size = initializers.uniform_hidden(inputs), nn.initializers.constant(self.sigma / inputs**0.5)
+        w, w_sigma = (self.param(n, init, (inputs, self.features)) for n, init in (("w", uniform), ("w_sigma", size)))
+        b, b_sigma = (self.param(n, init, (self.features,)) for n, init in (("b", uniform), ("b_sigma", size)))
+        if not self.has_rng("noise"):
+            return layers.linear(x, w, b)
+        return layers.noisy_linear(
+            x, w, b, w_sigma, b_sigma, *layers.factorized_noise(self.make_rng("noise"), inputs, self.features)
+        )
+
+
 class LSTM(nn.Module):
     """`layers.lstm` over a sequence x [T, B, I] with its parameters w_ih, w_hh and b (gates i, f, g, o)."""
 

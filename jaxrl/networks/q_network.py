@@ -1,0 +1,55 @@
+"""Networks that judge actions: a value of each, or a distribution of its return."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxrl import layers
+from jaxrl.networks.modules import Conv2d, Linear, NoisyLinear, unit_range
+
+
+class QNetwork(nn.Module):
+    """K numbers for each action: its value (K = 1), the logits of a distribution (C51), or quantiles (QR-DQN).
+
+        pictures:  x -> conv 8x8/4 (32), conv 4x4/2 (64), conv 3x3 (64), each with ReLU -> hidden layers -> heads
+        features:  x -> hidden layers -> heads
+        plain:     heads = linear -> [B, A, K]
+        dueling:   a value [B, K] and advantages [B, A, K], each from its own last hidden layer, joined by
+                   `layers.dueling` for each of the K numbers
+
+    Sources: the torso of "Human-level control through deep reinforcement learning" by Mnih et al.
+    (doi:10.1038/nature14236); "Dueling network architectures" by Wang et al. (https://arxiv.org/abs/1511.06581).
+
+    Attributes:
+      num_actions: A.
+      outputs: K.
+      hidden: widths of the hidden layers, at least one.
+      dueling: "none", "mean" or "max".
+      noisy: hidden layers and heads carry learnt noise; `apply` then takes rngs={"noise": key}, and none for no noise.
+    """
+
+    num_actions: int
+    outputs: int = 1
+    hidden: tuple[int, ...] = (512,)
+    dueling: str = "none"
+    noisy: bool = False
+
+    @nn.compact
+    def __call__(self, observation):
+        """Numbers [B, A, K] from pictures [B, H, W, C] or features [B, F]."""
+        linear = NoisyLinear if self.noisy else Linear
+        x = unit_range(observation)
+        if x.ndim == 4:
+            for i, (features, kernel, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
+                x = layers.relu(Conv2d(features, kernel, stride, name=f"conv_{i}")(x))
+            x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.hidden[:-1]):
+            x = layers.relu(linear(width, name=f"hidden_{i}")(x))
+
+        def head(name, actions):
+            y = layers.relu(linear(self.hidden[-1], name=f"{name}_hidden")(x))
+            return linear(actions * self.outputs, name=name)(y).reshape(-1, actions, self.outputs)
+
+        if self.dueling == "none":
+            return head("q", self.num_actions)
+        v, advantage = head("value", 1), head("advantage", self.num_actions)
+        return jnp.swapaxes(layers.dueling(v[:, 0], jnp.swapaxes(advantage, 1, 2), self.dueling), 1, 2)
