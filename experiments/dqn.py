@@ -81,6 +81,8 @@ class Config(experiment.RunConfig):
     """That probability in evaluations and in the video."""
     learning_rate: float = 2.5e-4
     """Learning rate of the optimiser."""
+    learning_rate_decay: bool = False
+    """Let the learning rate fall linearly to 0 at total_steps."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Adam, or the centred RMSProp of the first DQN."""
     optimizer_epsilon: float = 1.5e-4
@@ -113,6 +115,12 @@ class Config(experiment.RunConfig):
     def replay_ratio(self) -> float:
         """Transitions drawn for each agent step."""
         return self.batch_size * self.updates / (self.num_envs * self.collect_steps)
+
+    @property
+    def total_updates(self) -> int:
+        """Updates in the whole run (reset rows aside)."""
+        turns = (self.total_steps - self.learning_starts) // (self.num_envs * self.collect_steps)
+        return max(1, turns * self.updates)
 
     @property
     def hyperparameters(self) -> dqn.Hyperparameters:
@@ -152,10 +160,10 @@ PRIORITIZED = DOUBLE | {"prioritized": True, "learning_rate": 2.5e-4 / 4}
 DUELING = DOUBLE | {"dueling": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0}
 CONTROL = {
     "env": "CartPole-v1", "protocol": "control", "num_envs": 8, "image_size": None, "frame_stack": None,
-    "hidden": (128, 128), "n_step": 1, "collect_steps": 1, "batch_size": 128, "replay_size": 100_000,
-    "learning_starts": 1_000, "target_period": 100, "epsilon_final": 0.05, "epsilon_decay": 10_000,
-    "evaluation_epsilon": 0.0, "learning_rate": 1e-3, "total_steps": 100_000, "log_every": 2_000,
-    "checkpoint_every": 25_000, "v_min": 0.0, "v_max": 100.0,
+    "hidden": (256, 256), "n_step": 3, "gamma": 0.98, "updates": 4, "batch_size": 64, "replay_size": 100_000,
+    "learning_starts": 1_000, "target_period": 128, "epsilon_final": 0.05, "epsilon_decay": 10_000,
+    "evaluation_epsilon": 0.0, "learning_rate": 1e-3, "learning_rate_decay": True, "total_steps": 100_000,
+    "log_every": 2_000, "checkpoint_every": 25_000, "v_min": 0.0, "v_max": 50.0,
 }  # fmt: skip
 PRESETS = {
     "atari": {
@@ -251,6 +259,8 @@ def frame_bytes(pool: environments.Pool) -> int:
 def optimizer_of(config: Config) -> optax.GradientTransformation:
     """Clipped Adam or RMSProp."""
     rate, eps = config.learning_rate, config.optimizer_epsilon
+    if config.learning_rate_decay:
+        rate = optax.linear_schedule(rate, 0.0, config.total_updates)
     if config.optimizer == "adam":
         rule = optax.adam(rate, eps=eps)
     else:

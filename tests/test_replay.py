@@ -197,3 +197,30 @@ def test_a_million_frames_take_less_than_seven_and_a_half_gigabytes():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_no_transition_goes_over_a_cut(steps, prioritized):
+    """Fresh environments follow: the last row is no transition, those before it end with its observation."""
+    settings = Settings(length=40, stack=1, steps=steps, gamma=0.5, prioritized=prioritized)
+    rows, envs = 8, 2
+
+    def part(start):
+        t = np.arange(start, start + rows)
+        frame = np.broadcast_to(t[:, None, None], (rows, envs, 1)).astype(np.float32)
+        none, ones = np.zeros((rows, envs), bool), np.ones((rows, envs), np.float32)
+        first = none.copy()
+        first[0] = True
+        return Seen(frame, first, none.astype(np.int32), ones, none, none, ~none)
+
+    ring = replay.init(settings, envs, (1,), jnp.float32)
+    ring = replay.cut(replay.insert(ring, settings, part(0)), settings)
+    ring = replay.insert(ring, settings, part(100))
+    batch = replay.sample(ring, settings, jax.random.key(0), 500)
+    s_tm1, s_t = np.asarray(batch.s_tm1)[:, 0], np.asarray(batch.s_t)[:, 0]
+    old = s_tm1 < 100
+    taken = np.where(old, np.minimum(steps, 7 - s_tm1), steps)
+    np.testing.assert_array_equal(s_t, s_tm1 + taken)
+    np.testing.assert_allclose(batch.discount_t, 0.5**taken)
+    assert s_tm1[old].max() == 6 and {0, 6} <= set(s_tm1[old])

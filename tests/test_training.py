@@ -22,18 +22,24 @@ ROOT = Path(__file__).resolve().parents[1]
 A3C = ROOT / "experiments" / "a3c.py"
 sys.path.insert(0, str(ROOT / "experiments"))
 import a3c as experiment  # noqa: E402
+import dqn  # noqa: E402
 
-SMALL = {
-    "total_steps": 480, "num_envs": 4, "num_workers": 2, "t_max": 10, "log_every": 120, "checkpoint_every": 240,
-    "evaluation_games": 0, "video": False,
+COMMON = {
+    "total_steps": 480, "num_envs": 4, "log_every": 120, "checkpoint_every": 240, "evaluation_games": 0, "video": False
 }  # fmt: skip
+A3C_CONFIG = experiment.Config(**COMMON, num_workers=2, t_max=10)
+# All that DQN can be, with a replay that is full before the end, and epsilon still falling at the checkpoint.
+DQN_CONFIG = dqn.Config(
+    **COMMON | dqn.RAINBOW | {"epsilon_decay": 300, "epsilon_final": 0.1}, image_size=36, frame_stack=2, hidden=(16,),
+    learning_starts=60, batch_size=8, replay_size=240, collect_steps=5, updates=2, target_period=7,
+)  # fmt: skip
+SCRIPTS = {experiment.Config: experiment, dqn.Config: dqn}
 TIMES = ("seconds", "steps_per_second")
 
 
-def train(run_dir, **options) -> training.Updated:
-    """Train in this process; the last state."""
-    config = experiment.Config(**SMALL | {"run_dir": run_dir} | options)
-    experiment.main(config)
+def train(run_dir, config=A3C_CONFIG, **options) -> Path:
+    """Train in this process."""
+    SCRIPTS[type(config)].main(dataclasses.replace(config, run_dir=run_dir, **options))
     return run_dir
 
 
@@ -57,8 +63,25 @@ def whole(tmp_path_factory):
     return train(tmp_path_factory.mktemp("runs") / "whole")
 
 
+@pytest.fixture(scope="module")
+def whole_dqn(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs") / "whole_dqn", DQN_CONFIG)
+
+
+@pytest.fixture
+def any_whole(request):
+    return request.getfixturevalue(request.param)
+
+
+BOTH = pytest.mark.parametrize(
+    ("any_whole", "config"), [("whole", A3C_CONFIG), ("whole_dqn", DQN_CONFIG)], indirect=["any_whole"],
+    ids=["a3c", "dqn"],
+)  # fmt: skip
+
+
+@BOTH
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, monkeypatch):
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(any_whole, config, tmp_path, monkeypatch):
     """Killed after the first checkpoint, past the row that it had written next: all is taken back and done again."""
     killed = tmp_path / "killed"
 
@@ -75,22 +98,47 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, m
 
     monkeypatch.setattr(training.RunLog, "write", write_then_die)
     with pytest.raises(Killed):
-        train(killed)
+        train(killed, config)
     monkeypatch.undo()
-    assert len(rows(killed)) == 3 and len(rows(whole)) == 4
-    experiment.main(dataclasses.replace(shell.saved_config(experiment.Config, killed)))
-    assert rows(killed) == rows(whole)
-    steps = Checkpoints.open(whole / "checkpoints").steps()
+    assert len(rows(killed)) == 3 and len(rows(any_whole)) == 4
+    SCRIPTS[type(config)].main(shell.saved_config(type(config), killed))
+    assert rows(killed) == rows(any_whole)
+    steps = Checkpoints.open(any_whole / "checkpoints").steps()
     assert Checkpoints.open(killed / "checkpoints").steps() == steps
-    ours, theirs = (checkpoint(run, steps[-1]) for run in (killed, whole))
+    ours, theirs = (checkpoint(run, steps[-1]) for run in (killed, any_whole))
     assert ours.keys() == theirs.keys() and len(ours) > 60
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(whole, tmp_path):
-    assert rows(train(tmp_path / "again")) == rows(whole)
-    assert rows(train(tmp_path / "other", seed=1)) != rows(whole)
+@BOTH
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(any_whole, config, tmp_path):
+    assert rows(train(tmp_path / "again", config)) == rows(any_whole)
+    assert rows(train(tmp_path / "other", config, seed=1)) != rows(any_whole)
+
+
+def test_a_run_without_its_replay_fills_it_again(tmp_path):
+    run = train(tmp_path / "run", DQN_CONFIG, total_steps=240, save_replay=False)
+    assert not any("frame" in name for name in checkpoint(run, Checkpoints.open(run / "checkpoints").latest()))
+    dqn.main(dataclasses.replace(shell.saved_config(dqn.Config, run), total_steps=480))
+    fill = [float(row["replay_fill"]) for row in rows(run)]
+    assert fill[0] < fill[1] > fill[2] and len(fill) == 4 and float(rows(run)[-1]["updates"]) > 0
+
+
+def test_a_dqn_run_reports_what_it_should(whole_dqn):
+    last = {name: float(value) for name, value in rows(whole_dqn)[-1].items() if name != "params_digest"}
+    assert {"q_mean", "td_error", "priority_mean", "priority_highest", "epsilon", "replay_fill", "loss"} <= last.keys()
+    assert last["priority_highest"] >= last["priority_mean"] > 0 and last["replay_fill"] == 1
+    assert last["epsilon"] == pytest.approx(0.1)
+
+
+def test_dqn_learns_to_balance_the_pole(tmp_path):
+    """A fifth of the steps of the preset: well above the 20 steps of a random player."""
+    config = dqn.preset("prioritized", "CartPole-v1")
+    run = train(
+        tmp_path / "run", config, total_steps=20_000, evaluation_games=0, video=False, hidden=(64, 64), updates=2
+    )
+    assert float(rows(run)[-1]["score_mean_100"]) > 80
 
 
 def test_a_run_is_a_folder(whole):
@@ -102,11 +150,14 @@ def test_a_run_is_a_folder(whole):
     assert int(row["agent_steps"]) >= 480
 
 
-def test_two_devices_train_alike_on_both(tmp_path):
-    run = train(tmp_path / "two", device_count=2, num_workers=1)
+@pytest.mark.parametrize(
+    ("config", "options", "leaves"), [(A3C_CONFIG, {"num_workers": 1}, 15), (DQN_CONFIG, {}, 22)], ids=["a3c", "dqn"]
+)
+def test_two_devices_train_alike_on_both(config, options, leaves, tmp_path):
+    run = train(tmp_path / "two", config, device_count=2, **options)
     state = checkpoint(run, Checkpoints.open(run / "checkpoints").latest())
     params = {name: value for name, value in state.items() if "training" in name and ".params" in name}
-    assert len(params) == 15
+    assert len(params) == leaves
     for value in params.values():
         np.testing.assert_array_equal(value[0], value[1])
 
@@ -157,6 +208,29 @@ def test_bad_input_is_one_sentence(whole, tmp_path):
     ]
     for call, message in cases:
         with pytest.raises((ValueError, OSError), match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value).strip(), message
+
+
+def test_bad_input_of_dqn_is_one_sentence(tmp_path):
+    make = lambda **options: lambda: train(tmp_path / "new", DQN_CONFIG, **options)  # noqa: E731
+    cases = [
+        (make(batch_size=61), "--batch-size 61 is more than the 60 steps that learning starts with"),
+        (make(learning_starts=300), "--learning-starts 300 is more than --replay-size 240 can hold"),
+        (make(learning_starts=8), "--learning-starts 8 is not enough.* it takes 40"),
+        (make(replay_size=10**12), r"--replay-size 10+ needs .* GiB, and .* would fit"),
+        (make(n_step=0), "--n-step must be above 0"),
+        (make(hidden=()), "--hidden takes one or more widths"),
+        (make(v_min=3.0, v_max=-3.0), "c51 needs .* --v-max that is larger"),
+        (make(device_count=2, num_envs=5), "--num-envs 5 does not divide among 2 devices; the nearest .* 4"),
+        (make(epsilon_final=1.5), "--epsilon-final lies in"),
+        (lambda: dqn.preset("natur", "Pong-v5"), "no --preset 'natur' for Pong-v5; did you mean nature"),
+        (lambda: dqn.preset("nature", "CartPole-v1"), "no --preset 'nature' for CartPole-v1"),
+        (lambda: dqn.preset(None, "Pendulum-v1"), "continuous actions"),
+        (lambda: dqn.preset(None, "Riverad-v5"), "did you mean Riverraid-v5"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value).strip(), message
 
