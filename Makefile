@@ -26,8 +26,9 @@ test: $(VENV)/ready  ## run the tests (about ten minutes on two cores)
 lint: $(VENV)/ready  ## check style and imports
 	$(BIN)/ruff check .
 
-bench: $(VENV)/ready  ## measure speed: environments, acting, learning, training (a quiet machine, please)
+bench: $(VENV)/ready  ## measure speed of A3C (ARGS are its own), then of DQN (a quiet machine, please)
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
+	$(BIN)/python benchmarks/dqn.py
 
 audit: $(VENV)/ready  ## every derived gradient against autodiff: errors, time, memory
 	$(BIN)/python -m jaxrl.layers.audit $(ARGS)

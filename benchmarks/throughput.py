@@ -9,13 +9,13 @@ repeats it without what `jaxrl.runtime` sets up, for comparison.
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,12 +24,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 import a3c as experiment
 import jax
 import jax.numpy as jnp
+import timing
 
-from jaxrl import cli, training
+from jaxrl import cli
 from jaxrl import experiment as shell
 from jaxrl.algorithms import a3c
 from jaxrl.layers import reference
-from jaxrl.layers.audit import table
 from jaxrl.networks import actor_critic
 from jaxrl.networks import modules as modules_of_networks
 
@@ -126,17 +126,17 @@ PARTS = ("envpool", "rollout", "learner_derived", "learner_autodiff", "training"
 def measure(config: Config) -> dict:
     """Agent steps per second of every part."""
     run = experiment.Config(env=config.env, num_envs=config.num_envs, num_workers=config.num_workers)
-    parts = Parts(run)
-    steps = config.updates * run.t_max * run.num_envs
-    rates = {name: [] for name in PARTS}
-    for repeat in range(config.repeats + 1):
-        for name in PARTS:
-            start = time.perf_counter()
-            for _ in range(config.updates if repeat else 1):
-                done = getattr(parts, name)()
-            jax.block_until_ready(done)
-            if repeat:  # the first round compiles
-                rates[name].append(steps / (time.perf_counter() - start))
+    parts, steps = Parts(run), run.t_max * run.num_envs
+
+    def rate(part, updates):
+        start = time.perf_counter()
+        for _ in range(updates):
+            done = part()
+        jax.block_until_ready(done)
+        return updates * steps / (time.perf_counter() - start)
+
+    runs = {name: partial(rate, getattr(parts, name)) for name in PARTS}
+    rates = timing.in_turn(runs, config.updates, config.repeats)
     return {name: round(statistics.median(values), 1) for name, values in rates.items()}
 
 
@@ -163,16 +163,7 @@ def main(config: Config):
     }
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f}")
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "envpool")}
-    training.write_json(
-        config.output,
-        {
-            "steps_per_second": found, "ratios": ratios, "config": dataclasses.asdict(config), "versions": versions,
-            "machine": table.machine(),
-        },
-    )  # fmt: skip
-    print(f"figures are in {config.output}")
+    timing.write(config.output, {"steps_per_second": found, "ratios": ratios}, config)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Config(experiment.RunConfig):
     """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames)."""
 
     algorithm: ClassVar[str] = "a3c"
+    name: ClassVar[str] = "A3C-LSTM"
     may_change: ClassVar[tuple[str, ...]] = (*experiment.RunConfig.may_change, "learning_rate")
 
     num_workers: int = 2
@@ -181,7 +182,7 @@ def main(config: Config):
         f"each gradient is {config.num_workers - 1} update(s) old"
     )
     agent = Agent(config, experiment.probe(config))
-    experiment.train(config, agent, "experiments/a3c.py", "A3C-LSTM", introduction)
+    experiment.train(config, agent, "experiments/a3c.py", introduction)
 
 
 if __name__ == "__main__":

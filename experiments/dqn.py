@@ -107,6 +107,13 @@ class Config(experiment.RunConfig):
     """β at the start: how much of the bias of drawing by priority the weights undo; it rises to 1 at the end."""
 
     @property
+    def name(self) -> str:
+        """What the algorithm is called with these options."""
+        kinds = [name for name in ("double", "dueling", "prioritized", "noisy") if getattr(self, name)]
+        kinds += [self.distributional] * (self.distributional != "none")
+        return " ".join(["DQN", *kinds, f"{self.n_step}-step"])
+
+    @property
     def outputs(self) -> int:
         """Numbers that the network has for each action."""
         return {"none": 1, "c51": self.atoms or 51, "qr": self.atoms or 200}[self.distributional]
@@ -444,16 +451,13 @@ def main(config: Config):
     pool = experiment.probe(config)
     check_memory(config, pool)
     agent = Agent(config, pool)
-    kinds = [name for name in ("double", "dueling", "prioritized", "noisy") if getattr(config, name)]
-    kinds += [config.distributional] * (config.distributional != "none")
-    name = " ".join(["DQN", *kinds, f"{config.n_step}-step"])
     introduction = (
-        f"{name}, preset {config.preset}; {config.num_envs} environments; "
+        f"{config.name}, preset {config.preset}; {config.num_envs} environments; "
         f"{config.replay_ratio:g} transitions are drawn for each agent step"
     )
     if not config.save_replay:
         introduction += "; without its replay a resumed run is not exact, and fills it again before it learns on"
-    experiment.train(config, agent, "experiments/dqn.py", name, introduction)
+    experiment.train(config, agent, "experiments/dqn.py", introduction)
 
 
 def defaults(arguments) -> Config:

@@ -16,6 +16,7 @@ class RunConfig:
     """The options of every training script; a script adds those of its algorithm."""
 
     algorithm: ClassVar[str]
+    name: ClassVar[str]
     may_change: ClassVar[tuple[str, ...]] = ("total_steps", "evaluation_games", "video")  # when a run goes on
 
     env: str = "Riverraid-v5"
@@ -121,14 +122,13 @@ def evaluator_of(config: RunConfig):
     )
 
 
-def train(config: RunConfig, agent: training.Agent, script: str, title: str, introduction: str):
+def train(config: RunConfig, agent: training.Agent, script: str, introduction: str):
     """Train, or go on training, and leave the run's folder complete.
 
     Args:
       config: the options, already checked.
       agent: the algorithm.
       script: how the script is called.
-      title: of the picture of the run.
       introduction: printed before the run's folder.
     """
     run_dir = go_on(config) if config.resume else new_run(config)
@@ -139,7 +139,7 @@ def train(config: RunConfig, agent: training.Agent, script: str, title: str, int
         return [make_pool(config, config.num_envs // config.device_count, seed) for seed in seeds]
 
     schedule = training.Schedule(config.total_steps, config.checkpoint_every, config.log_every)
-    title = f"{title} on {config.env}, protocol {config.protocol}, seed {config.seed}"
+    title = f"{config.name} on {config.env}, protocol {config.protocol}, seed {config.seed}"
     state, steps, complete = training.run(
         agent, make_pools, evaluator_of(config), schedule, run_dir, config.seed, config.resume is not None, title
     )
