@@ -53,7 +53,7 @@ class Config:
     alpha: float = 1.0
     """Exponent of the priorities, in [0, 1]; 0 is uniform replay."""
     epsilon: float = 1e-6
-    """What every priority has beside the size of the last error, before the exponent."""
+    """What every priority has beside the size of the last error, before the exponent; in [1e-8, 1]."""
     seed: int = 0
     """Seed of all learners; the same seed gives the same numbers."""
     output: Path = Path("runs/cliff_walk")

@@ -209,6 +209,8 @@ def check(config: Config):
         config, "gamma", "epsilon_final", "evaluation_epsilon", "target_rate", "importance_exponent"
     )
     experiment.check_not_below(config, "target_period", "priority_exponent")
+    if config.protocol == "origin":
+        raise ValueError("the replay keeps frames as they are, and --protocol origin normalises them; use machado.")
     if not config.hidden or min(config.hidden) < 1:
         raise ValueError(f"--hidden takes one or more widths above 0; got {' '.join(map(str, config.hidden)) or '-'}.")
     if config.distributional == "c51" and not (config.v_min < config.v_max and config.outputs > 1):

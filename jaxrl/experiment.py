@@ -187,7 +187,7 @@ def saved_config(config_type: type[RunConfig], run_dir) -> RunConfig:
     """
     saved = training.read_config(run_dir)
     if saved.pop("algorithm", None) != config_type.algorithm:
-        raise ValueError(f"{run_dir} is not the folder of an {config_type.algorithm} run.")
+        raise ValueError(f"{run_dir} is not the folder of a run of {config_type.algorithm}.")
     unknown = saved.keys() - {field.name for field in dataclasses.fields(config_type)}
     if unknown:
         raise ValueError(f"{Path(run_dir) / training.CONFIG} is damaged: there is no option {min(unknown)!r}.")

@@ -10,6 +10,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks, log_softmax, sigmoid, softplus, tanh
 
@@ -537,6 +538,7 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
     checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
     if not delta > 0:
         raise ValueError(f"delta must be above 0; got {delta!r}.")
+    tau = lax.stop_gradient(tau)  # in the gradient of a gradient too
     return _quantile(float(delta), theta, target, tau, _weights(weight, rows, theta))
 
 

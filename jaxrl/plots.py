@@ -165,7 +165,7 @@ def draw_diagnostics(axes, metrics: dict):
     for number, (name, label) in enumerate(DIAGNOSTICS.items()):
         if name in metrics:
             axes.plot(millions(metrics["agent_steps"]), metrics[name], color=f"C{2 + number % 2}", label=label)
-            top = max(top, *(value for value in metrics[name] if value == value))
+            top = max([top, *(value for value in metrics[name] if value == value)])
     low = -0.25 if "explained_variance" in metrics else 0.0  # the first values explain far less than 0
     axes.set(xlabel="agent steps (millions)", ylim=(low, 1.35 * top))
     axes.legend(loc="upper right", frameon=False, ncols=2)
@@ -205,7 +205,7 @@ def draw_values(values, difference, runs: list[dict]):
 
 
 def draw_updates(axes, rows: list[dict]):
-    """Medians with their quartiles; both axes grow with the power of what they show."""
+    """Medians with their quartiles; what each state multiplies by the same factor is a straight line."""
     for name in dict.fromkeys(row["replay"] for row in rows):
         mine = sorted((row for row in rows if row["replay"] == name), key=lambda row: row["states"])
         states = [row["states"] for row in mine]

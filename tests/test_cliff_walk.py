@@ -132,6 +132,16 @@ def test_the_oracle_learns_first_and_uniform_replay_last():
     assert without.min() > 2 * prioritised.max() and 0.7 < np.median(without) / np.median(uniform) < 1.4
 
 
+def test_prioritised_replay_has_looked_at_every_transition_before_it_has_learnt():
+    """What results/cliff_walk says of it: what was never drawn would still have the priority 1."""
+    memory = jax.tree.map(jnp.asarray, script.memory_of(6))
+    learners = script.start(6, "prioritised", jax.random.split(jax.random.key(0), SMALL.seeds))
+    begun = script.learn("prioritised", memory, learners, 60, SMALL.alpha, SMALL.epsilon)
+    assert (begun.tree[0].reshape(SMALL.seeds, -1)[:, :126] == 1).any(1).all()
+    learnt = script.learn("prioritised", memory, begun, 10**6, SMALL.alpha, SMALL.epsilon)
+    assert learnt.learnt.all() and not (learnt.tree[0] == 1).any()
+
+
 def test_the_same_seed_gives_the_same_numbers(tmp_path, capsys):
     results = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

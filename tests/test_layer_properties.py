@@ -9,9 +9,11 @@ import argparse
 import itertools
 import json
 import math
+import multiprocessing
 import random
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +33,7 @@ from jaxrl.layers.conv import pads_of
 
 BOUND = 1e-10
 CASES = 600
+AT_ONCE = 400  # cases that one process does of a larger number
 TOGETHER = 10  # cases in one compiled program: compiling is what takes the time
 SHARES = {  # of a hundred cases
     "conv2d": 30, "conv_transpose2d": 18, "max_pool2d": 12, "avg_pool2d": 8, "linear": 4, "softmax": 3,
@@ -294,6 +297,13 @@ class Findings:
             if not error <= BOUND:
                 self.wrong.append(f"{case}: {error:.1e}")
 
+    def add(self, other):
+        """Add what was found elsewhere for the same layer."""
+        self.seen |= other.seen
+        self.wrong += other.wrong
+        if not other.worst_error <= self.worst_error:
+            self.worst_error, self.worst_case = other.worst_error, other.worst_case
+
     def smallest(self) -> str:
         """A wrong case that is as small as hypothesis can make it; the first one where it finds none again."""
         wrong = lambda case: not worst_errors([case])[0] <= BOUND  # noqa: E731
@@ -309,7 +319,7 @@ def quiet(examples: int):
     return hypothesis.settings(max_examples=examples, deadline=None, database=None, suppress_health_check=suppressed)
 
 
-def examine(name: str, count: int, seed: int, progress=lambda findings: None) -> Findings:
+def examine(name: str, count: int, seed: int) -> Findings:
     """Draw at least `count` different cases of a layer, the same ones for the same seed."""
     findings = Findings(name)
 
@@ -317,7 +327,6 @@ def examine(name: str, count: int, seed: int, progress=lambda findings: None) ->
         new = [case for case in chosen if case.shape not in findings.seen]
         if new and len(findings.seen) < count:
             findings.check(new)
-            progress(findings)
 
     together = st.lists(cases(name), min_size=TOGETHER, max_size=TOGETHER, unique_by=lambda case: case.shape)
     for attempt in itertools.count():
@@ -345,6 +354,13 @@ def test_every_form_and_at_least_500_cases_are_drawn():
     assert THRESHOLDS, "no threshold found in " + ", ".join(module.__name__ for module in FORMS)
 
 
+def parts(cases: int, seed: int):
+    """(name, how many, seed) of parts of the work that processes of their own can do, in `AT_ONCE` cases each."""
+    for name in SHARES:
+        for part, first in enumerate(range(0, share(name, cases), AT_ONCE)):
+            yield name, min(AT_ONCE, share(name, cases) - first), 100 * seed + part
+
+
 def main() -> int:
     """Draw many cases, and write down how many and how far off; the exit code is 1 when one is over the bound."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -352,15 +368,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="what is drawn (default: 1)")
     parser.add_argument("--output", type=Path, required=True, help="JSON file for what was found")
     options = parser.parse_args()
-    start, done = time.monotonic(), []
-    with table.Counter(sum(share(name, options.cases) for name in SHARES)) as counter:
-
-        def progress(findings):
-            counter.show(sum(len(each.seen) for each in (*done, findings)), findings.name)
-            jax.clear_caches()
-
-        for name in SHARES:
-            done.append(examine(name, share(name, options.cases), options.seed, progress))
+    start, done = time.monotonic(), {name: Findings(name) for name in SHARES}
+    names, counts, seeds = zip(*parts(options.cases, options.seed), strict=True)
+    workers = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with workers, table.Counter(sum(counts)) as counter:
+        for findings in workers.map(examine, names, counts, seeds):
+            done[findings.name].add(findings)
+            counter.show(sum(len(each.seen) for each in done.values()), findings.name)
+    done = done.values()
     summary = {
         "cases": sum(len(each.seen) for each in done),
         "worst_error": max(each.worst_error for each in done),

@@ -184,7 +184,7 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path):
     cases = [
         ({"run_dirs": ()}, "give the folder of one or more runs"),
         ({"run_dirs": (run_dir, tmp_path)}, "is not the folder of a run"),
-        ({"run_dirs": (a3c,)}, "a3c is not the folder of an dqn run"),
+        ({"run_dirs": (a3c,)}, "a3c is not the folder of a run of dqn"),
         ({"run_dirs": (bare,)}, "no checkpoint folder"),
         ({"run_dirs": (empty,)}, "holds no checkpoint"),
         ({"games": 0}, "--games must be above 0"),

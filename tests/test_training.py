@@ -219,6 +219,7 @@ def test_bad_input_of_dqn_is_one_sentence(tmp_path):
         (make(learning_starts=300), "--learning-starts 300 is more than --replay-size 240 can hold"),
         (make(learning_starts=8), "--learning-starts 8 is not enough.* it takes 40"),
         (make(replay_size=10**12), r"--replay-size 10+ needs .* GiB, and .* would fit"),
+        (make(protocol="origin"), "--protocol origin normalises them"),
         (make(n_step=0), "--n-step must be above 0"),
         (make(hidden=()), "--hidden takes one or more widths"),
         (make(v_min=3.0, v_max=-3.0), "c51 needs .* --v-max that is larger"),

@@ -30,12 +30,15 @@ class Geometry(NamedTuple):
 # - dx by residues, 32 channels, 3x3/2: 0.13 to 0.5 (21x21), 0.7 (11x11), 1.1 (6x6). XLA's own form may win on small
 #   layers, but XLA:CPU (jaxlib 0.10.2) ends the process over it on some shapes: jax.grad of a plain convolution of
 #   [1, 6, 6, 4] with a kernel of 2x4, stride (2, 4) and padding (1, 2) does. So it is not taken.
+# - dx from one product and a sum: 0.2 of by residues for one channel, 3x3/2; where x has MUCH_BEYOND hundredths of the
+#   positions that dy times the stride has, as of 9x9 with a kernel of 3x3, 0.6; of 20x20 with 4x4/2 (123) 0.93.
 # - dx and dw in blocks, 4 channels, 8x8/4: 0.4 and 0.75; with 32 channels 1.1.
 # - a forward pass alone, as of a target network: kept out of fusions of many layers, where XLA:CPU runs convolutions
 #   slower, 0.5 for the Nature network on 32 pictures and 0.87 on 64; with 32 outputs (A3C network) 1.1.
 # On other backends the vendor's kernels, which XLA's own form reaches, are taken for all.
 FEW_INPUTS = 32  # taps times channels that one output reads
 FEW_CHANNELS = 4
+MUCH_BEYOND = 120
 MANY_OUTPUTS = 64  # of a convolution that is kept apart
 
 
@@ -94,6 +97,8 @@ def _patches(geometry, x, w_shape, size):
 
 def input_gradient(geometry, x_shape, w, dy):
     """dx [B, H, W, C]: for each residue of the input position modulo the stride one dense convolution of dy."""
+    if _in_one_product(geometry, x_shape, w.shape, dy.shape):
+        return _input_gradient_in_one_product(geometry, x_shape, w, dy)
     if _in_blocks(geometry, w.shape):
         return _input_gradient_of_blocks(geometry, x_shape, w, dy)
     stride, padding, dilation, groups = geometry
@@ -101,6 +106,41 @@ def input_gradient(geometry, x_shape, w, dy):
     if not _on_cpu():
         return _dilated_input_gradient(geometry, x_shape, w, dy)
     return interleave(lambda *residues: _phase(geometry, x_shape, w, dy, residues), stride, x_shape[1:3])
+
+
+def _in_one_product(geometry, x_shape, w_shape, dy_shape):
+    """Whether there are few input channels, or dx by residues would spend much of its work beyond the ends of dy."""
+    if not _on_cpu() or geometry.groups > 1:
+        return False
+    covered = math.prod((*geometry.stride, *dy_shape[1:3]))
+    return math.prod(w_shape[:3]) <= FEW_INPUTS or 100 * math.prod(x_shape[1:3]) > MUCH_BEYOND * covered
+
+
+def _input_gradient_in_one_product(geometry, x_shape, w, dy):
+    """dx from [B H' W', kh kw C]: what each tap and channel hands back, added up where they read."""
+    back = dy.reshape(-1, dy.shape[3]) @ w.reshape(-1, w.shape[3]).T
+    back = back.reshape(*dy.shape[:3], *w.shape[:3])
+
+    def phase(*residues):
+        rows, cols = (list(_reached(geometry, x_shape, w.shape, dy.shape, axis, r)) for axis, r in enumerate(residues))
+        counts = (-(-n // s) for n, s in zip(x_shape[1:3], geometry.stride, strict=True))
+        total = jnp.zeros((x_shape[0], *counts, x_shape[3]), dy.dtype)
+        for (i, high), (j, wide) in itertools.product(rows, cols):
+            margins = ((0, 0, 0), (*high, 0), (*wide, 0), (0, 0, 0))
+            total += lax.pad(back[:, :, :, i, j], jnp.zeros((), dy.dtype), margins)
+        return total
+
+    return interleave(phase, geometry.stride, x_shape[1:3])
+
+
+def _reached(geometry, x_shape, w_shape, dy_shape, axis, residue):
+    """The taps that reach positions of a residue, and for each how an axis of dy is padded to lie on these."""
+    s, d, p = geometry.stride[axis], geometry.dilation[axis], geometry.padding[axis][0]
+    a, count = (residue + p) % s, -(-x_shape[1 + axis] // s)
+    for i in range(w_shape[axis]):
+        if (d * i) % s == a:
+            first = (residue + p - d * i) // s  # the entry of dy that belongs to the first of these positions
+            yield i, (-first, count + first - dy_shape[1 + axis])
 
 
 def interleave(phase, stride, sizes):

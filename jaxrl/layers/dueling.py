@@ -25,14 +25,11 @@ _mean.defvjp(_mean_fwd, _mean_bwd)
 
 def _max_fwd(v, advantage):
     largest = advantage.max(-1, keepdims=True)
-    actions = lax.broadcasted_iota(jnp.int32, advantage.shape, advantage.ndim - 1)
-    # The first of the largest: two plain reductions are faster than an argmax.
-    best = jnp.where(advantage == largest, actions, advantage.shape[-1]).min(-1, keepdims=True)
-    return v[..., None] - largest + advantage, best
+    return v[..., None] - largest + advantage, jnp.argmax(advantage, -1, keepdims=True).astype(jnp.int32)
 
 
 def _max_bwd(best, dq):
-    total = dq.sum(-1)
+    total = dq @ jnp.ones(dq.shape[-1], dq.dtype)  # a product is faster than a sum
     here = lax.broadcasted_iota(jnp.int32, dq.shape, dq.ndim - 1) == best
     return total, dq - jnp.where(here, total[..., None], jnp.zeros((), dq.dtype))
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks
 
@@ -74,4 +75,5 @@ def noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out) -> jax.Array:
     for name, vector in {"b": b, "b_sigma": b_sigma, "noise_out": noise_out}.items():
         checks.shape(name, vector, (w.shape[1],), "one number for each column of w")
     checks.shape("noise_in", noise_in, (w.shape[0],), "one number for each row of w")
-    return _noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out)
+    noise = lax.stop_gradient((noise_in, noise_out))  # in the gradient of a gradient too
+    return _noisy_linear(x, w, b, w_sigma, b_sigma, *noise)
