@@ -179,7 +179,8 @@ PRESETS = {
     },
     "classic_control": {
         "dqn": CONTROL, "double": CONTROL | {"double": True}, "dueling": CONTROL | {"dueling": True},
-        "prioritized": CONTROL | {"prioritized": True}, "rainbow": CONTROL | RAINBOW,
+        "prioritized": CONTROL | {"prioritized": True},
+        "rainbow": CONTROL | RAINBOW | {"hidden": (128, 128), "updates": 2, "gamma": 0.99, "v_max": 100.0},
     },
 }  # fmt: skip
 

@@ -110,10 +110,12 @@ def _gru_bwd(residuals, cotangents):
     if reset is not None:
         h_tm1 = h_tm1 * ~reset[..., None]
 
+    w_T = lax.optimization_barrier(w_hh.T)  # turned once, and not in every step
+
     def step(dh, now):
         dy_t, gates_t, h_before, reset_t = now
         da, du_n, through = _gates_bwd(gates_t, h_before, dh + dy_t)
-        return keep_state(reset_t, through + _with_n(da, du_n) @ w_hh.T), (da, du_n)
+        return keep_state(reset_t, through + _with_n(da, du_n) @ w_T), (da, du_n)
 
     dh_0, (da, du_n) = lax.scan(step, dh_T, (dy, gates, h_tm1, reset), reverse=True)
     du = _with_n(da, du_n).reshape(-1, da.shape[-1])

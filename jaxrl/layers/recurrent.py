@@ -104,11 +104,13 @@ def _lstm_bwd(residuals, cotangents):
     if keep is not None:
         h_tm1, c_tm1 = h_tm1 * keep, c_tm1 * keep
 
+    w_T = lax.optimization_barrier(w_hh.T)  # turned once, and not in every step
+
     def step(cotangents, now):
         dh, dc = cotangents
         dy_t, gates_t, c_before, c_t, reset_t = now
         dz, dc = _gates_bwd(gates_t, c_before, c_t, dh + dy_t, dc)
-        return (keep_state(reset_t, dz @ w_hh.T), keep_state(reset_t, dc)), dz
+        return (keep_state(reset_t, dz @ w_T), keep_state(reset_t, dc)), dz
 
     (dh_0, dc_0), dz = lax.scan(step, (dh_T, dc_T), (dy, gates, c_tm1, cells, reset), reverse=True)
     rows = dz.reshape(-1, dz.shape[-1])
