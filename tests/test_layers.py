@@ -197,6 +197,27 @@ def test_finite_differences(case, x64):
     check_grads(function, [jnp.asarray(args[i]) for i in free], order=order, modes=["rev"], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("case", ["noisy_linear", "batch_norm", "quantile_huber_loss weighted"])
+def test_what_takes_no_gradient_takes_none_in_the_gradient_of_a_gradient(case, x64):
+    name, args, options = CASES[case]
+    args = [jnp.asarray(a) for a in args]
+
+    def slope(*stopped):
+        merged = list(args)
+        for i, x in zip(STOPPED[name], stopped, strict=True):
+            merged[i] = x
+
+        def scalar(first):
+            value = layer(name)(first, *merged[1:], **options)
+            return jnp.sum((value[0] if name == "batch_norm" else value) ** 2)
+
+        return jnp.sum(jax.grad(scalar)(merged[0]) ** 2)
+
+    stopped = [args[i] for i in STOPPED[name]]
+    for second in jax.grad(slope, range(len(stopped)))(*stopped):
+        np.testing.assert_array_equal(second, 0)
+
+
 def test_second_derivative_of_a_convolution(x64):
     x, w, b = map(jnp.asarray, conv_args(1, 5, 5, 4, 4, (3, 3)))
     check_grads(
