@@ -1,7 +1,7 @@
 """A game as a film (the one adapter of imageio)."""
 
 import os
-import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -32,14 +32,16 @@ def record(policy: Policy, params, pool, path, key, greedy=False, normalizer=Non
         raise FileNotFoundError(f"the folder {path.parent} for the video does not exist.")
     fps = FRAMES_PER_SECOND / (sum(pool.protocol.frame_skip) / 2)
     score = 0.0
-    # A folder of its own: when something fails, an encoder that is slow to end finds nowhere to write.
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
-        temporary = Path(folder) / path.name
-        with imageio.get_writer(temporary, fps=fps, codec="libx264", macro_block_size=2) as film:
+    temporary = path.with_name(f".{path.stem}.tmp.mp4")
+    try:
+        # closing: a writer's own `with` leaves the encoder running when something fails, and the file comes after all.
+        with closing(imageio.get_writer(temporary, fps=fps, codec="libx264", macro_block_size=2)) as film:
             for frame, reward in frames(policy, params, pool, key, greedy, normalizer, max_steps):
                 film.append_data(np.repeat(np.repeat(frame, SCALE, axis=0), SCALE, axis=1))
                 score += reward
         os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return score
 
 
