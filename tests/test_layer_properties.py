@@ -354,11 +354,11 @@ def test_every_form_and_at_least_500_cases_are_drawn():
     assert THRESHOLDS, "no threshold found in " + ", ".join(module.__name__ for module in FORMS)
 
 
-def parts(cases: int, seed: int):
+def parts(cases: dict[str, int], seed: int):
     """(name, how many, seed) of parts of the work that processes of their own can do, in `AT_ONCE` cases each."""
-    for name in SHARES:
-        for part, first in enumerate(range(0, share(name, cases), AT_ONCE)):
-            yield name, min(AT_ONCE, share(name, cases) - first), 100 * seed + part
+    for name, count in cases.items():
+        for part, first in enumerate(range(0, count, AT_ONCE)):
+            yield name, min(AT_ONCE, count - first), 100 * seed + part
 
 
 def main() -> int:
@@ -369,12 +369,15 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="JSON file for what was found")
     options = parser.parse_args()
     start, done = time.monotonic(), {name: Findings(name) for name in SHARES}
-    names, counts, seeds = zip(*parts(options.cases, options.seed), strict=True)
     workers = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-    with workers, table.Counter(sum(counts)) as counter:
-        for findings in workers.map(examine, names, counts, seeds):
-            done[findings.name].add(findings)
-            counter.show(sum(len(each.seen) for each in done.values()), findings.name)
+    with workers, table.Counter(sum(share(name, options.cases) for name in SHARES)) as counter:
+        for seed in itertools.count(10 * options.seed):  # parts draw some cases that others drew: these are drawn again
+            missing = {name: share(name, options.cases) - len(done[name].seen) for name in SHARES}
+            if max(missing.values()) <= 0:
+                break
+            for findings in workers.map(examine, *zip(*parts(missing, seed), strict=True)):
+                done[findings.name].add(findings)
+                counter.show(sum(len(each.seen) for each in done.values()), findings.name)
     done = done.values()
     summary = {
         "cases": sum(len(each.seen) for each in done),
