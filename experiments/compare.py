@@ -21,7 +21,7 @@ FRAMES_PER_STEP = 4
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Draw curve.png from the metrics.csv and evaluation.csv of runs."""
+    """Draw curve.png from the metrics.csv of runs."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs."""
