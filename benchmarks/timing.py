@@ -1,7 +1,6 @@
 """What the benchmarks of whole algorithms share: timings in turn, and the file of the figures."""
 
 import dataclasses
-import importlib.metadata
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ def in_turn(parts: dict[str, Callable], turns: int, repeats: int) -> dict[str, l
 def write(path: Path, figures: dict, config):
     """Write the figures as JSON, with the options and what they were measured on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "envpool")}
+    versions = table.versions(("jax", "jaxlib", "envpool"))
     measured_on = {"versions": versions, "machine": table.machine(), "commit": commit()}
     training.write_json(path, figures | {"config": dataclasses.asdict(config)} | measured_on)
     print(f"figures are in {path}")

@@ -10,10 +10,7 @@ one has the reward. From "Prioritized experience replay" by Schaul et al. (https
 """
 
 import dataclasses
-import importlib.metadata
 import itertools
-import os
-import platform
 import sys
 import time
 from functools import partial
@@ -28,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from jaxrl import cli, experiment, plots, training
+from jaxrl.layers.audit import table
 from jaxrl.metrics import Progress
 from jaxrl.replay import init_tree, sample_tree, set_leaves
 from jaxrl.returns import q_target
@@ -233,8 +231,8 @@ def result_of(config: Config, rows: list[dict], seconds: float) -> dict:
         "config": options | {"step_size": STEP_SIZE, "deviation": DEVIATION, "threshold": THRESHOLD},
         "rows": rows,
         "seconds": round(seconds, 1),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
+        "versions": table.versions(PACKAGES),
+        "machine": table.machine(),
     }
 
 

@@ -5,9 +5,7 @@ python experiments/evaluate.py --weights FILE --env Riverraid-v5 --protocol orig
 """
 
 import dataclasses
-import importlib.metadata
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -22,6 +20,7 @@ import tyro
 from jaxrl import cli, environments, experiment, interop, metrics, rollout, training, video
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.evaluation import Scores, play, shared_normalizer
+from jaxrl.layers.audit import table
 
 PACKAGES = ("jax", "jaxlib", "flax", "envpool", "ale-py")
 SCRIPTS = {script.Config.algorithm: script for script in (a3c, dqn)}
@@ -182,8 +181,8 @@ def result_of(config: Config, pool, frozen: Frozen, scores: Scores) -> dict:
         "greedy": config.greedy,
         "seed": config.seed,
         "num_envs": pool.num_envs,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
+        "versions": table.versions(PACKAGES),
+        "machine": table.machine(),
         "scores": scores.scores,
         "lengths": scores.lengths,
     }

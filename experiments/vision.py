@@ -6,9 +6,6 @@ python experiments/vision.py --network resnet18
 
 import dataclasses
 import difflib
-import importlib.metadata
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -22,6 +19,7 @@ import numpy as np
 import optax
 
 from jaxrl import cli, plots, training
+from jaxrl.layers.audit import table
 from jaxrl.losses import softmax_cross_entropy
 from jaxrl.metrics import Progress, params_digest
 from jaxrl.networks import VISION, parameter_count
@@ -270,8 +268,8 @@ def result_of(config: Config, params, history: list[dict]) -> dict:
         "parameters": parameter_count(params),
         "config": options,
         "params_digest": params_digest(params),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
+        "versions": table.versions(PACKAGES),
+        "machine": table.machine(),
         "history": history,
     }
 

@@ -127,9 +127,9 @@ def command() -> str:
     return " ".join(["python -m jaxrl.layers.audit", *sys.argv[1:]])
 
 
-def versions() -> dict[str, str]:
+def versions(packages=("jax", "jaxlib", "numpy")) -> dict[str, str]:
     """Versions of what computes."""
-    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def machine() -> str:
