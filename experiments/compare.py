@@ -75,9 +75,9 @@ def references(config: Config, last: float):
         if not of_agent:
             known = ", ".join(sorted({row["agent"] for row in rows}))
             raise ValueError(f"{config.references} has no {agent!r} with {config.protocol!r}; its agents are {known}.")
-        near = [(float(r["frames"]) / FRAMES_PER_STEP, float(r["mean"])) for r in of_agent]
-        near = [point for point in near if point[0] <= last]
-        found.append((f"{agent}, published", *map(list, zip(*near, strict=True))) if near else (agent, [], []))
+        points = [(float(row["frames"]) / FRAMES_PER_STEP, float(row["mean"])) for row in of_agent]
+        if near := [point for point in points if point[0] <= last]:
+            found.append((f"{agent}, published", *map(list, zip(*near, strict=True))))
     return found
 
 

@@ -339,8 +339,9 @@ class Agent:
 
     def learn(self, learner, experience):
         """Store the experience; and, once there is enough, update."""
+        before = int(np.asarray(learner.replay.rows)[0])  # known by now, where that of the stored is still to come
         learner, report = self._store(learner, experience)
-        if int(np.asarray(learner.replay.rows)[0]) * self.config.num_envs < self.config.learning_starts:
+        if (before + self.config.collect_steps) * self.config.num_envs < self.config.learning_starts:
             return learner, report
         # The frames are only read here; passed on, XLA:CPU would copy all of them.
         changing, learnt = self._learn(self._changing(learner), learner.replay._replace(tree=None), learner.agent_steps)

@@ -129,13 +129,13 @@ def _same_shape(**arrays):
 
 def _squared_fwd(prediction, target, weight):
     error = target - prediction
-    return _total(weight, 0.5 * error * error), (error, weight)
+    return _total(weight, 0.5 * (error * error)), (error, weight)
 
 
 def _squared_bwd(residuals, dy):
     error, weight = residuals
     dtarget = dy * weight * error
-    return -dtarget, dtarget, _dweight(weight, dy, 0.5 * error * error)
+    return -dtarget, dtarget, _dweight(weight, dy, 0.5 * (error * error))
 
 
 @jax.custom_vjp

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jaxrl import cli, plots
+from jaxrl import plots
 from jaxrl.replay import init_tree, set_leaves
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -194,27 +193,3 @@ def test_bad_input_is_one_sentence(tmp_path):
             script.main(dataclasses.replace(SMALL, **{"output": tmp_path / "none"} | options))
         assert "\n" not in str(caught.value), message
     assert not (tmp_path / "none").exists()
-
-
-def run_command_line(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", ["cliff_walk.py", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(script.main, script.Config)
-    return ended.value.code
-
-
-@pytest.mark.parametrize("arguments", [("--states", "1"), ("--seeds=-3",), ("--alpha=much",), ("--no-such-option=1",)])
-def test_a_mistake_ends_with_2_and_no_traceback(arguments, monkeypatch, capsys):
-    assert run_command_line(monkeypatch, *arguments) == 2
-    err = capsys.readouterr().err
-    assert arguments[0].partition("=")[0].strip("-") in err and "Traceback" not in err
-
-
-def test_every_option_has_its_help_and_is_read(monkeypatch, capsys):
-    assert run_command_line(monkeypatch, "--help") == 0
-    out = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    source = Path(script.__file__).read_text()
-    for field in dataclasses.fields(script.Config):
-        explained = re.search(rf"--{field.name} .*?(\w.+?) \(default", out)
-        assert explained and len(explained[1].split()) > 2, field.name
-        assert re.search(rf'config\.{field.name}\b|"{field.name}"', source), f"--{field.name} is read nowhere"

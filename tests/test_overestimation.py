@@ -11,10 +11,9 @@ import imageio.v2 as imageio
 import jax
 import numpy as np
 import pytest
-import tyro
 from matplotlib.figure import Figure
 
-from jaxrl import cli, environments, metrics, plots, rollout, training
+from jaxrl import environments, metrics, plots, rollout, training
 from jaxrl import experiment as shell
 from jaxrl.algorithms.dqn import action_values, apply
 from jaxrl.checkpoint import Checkpoints
@@ -197,23 +196,3 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path):
             measure(**{"output": tmp_path / "out", "run_dirs": (run_dir,)} | options)
         assert "\n" not in str(caught.value).strip(), message
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("option", ["--games=many", "--games=0", "--no-such-option=1"])
-def test_a_mistake_ends_with_2_and_no_traceback(run_dir, option, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["overestimation.py", str(run_dir), option])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(script.main, script.Config)
-    err = capsys.readouterr().err
-    assert ended.value.code == 2 and option.partition("=")[0] in err and "Traceback" not in err
-
-
-def test_every_option_has_its_help(capsys):
-    with pytest.raises(SystemExit) as ended:
-        tyro.cli(script.Config, args=["--help"])
-    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert ended.value.code == 0 and "Folders of runs" in out
-    for field in dataclasses.fields(script.Config)[1:]:
-        assert f"--{field.name.replace('_', '-')}" in out, field.name
-    for words in ("Whole games that each", "Take the best action", "play at once", "same seed", "Folder for"):
-        assert words in out, words

@@ -1,6 +1,5 @@
 """The experiment with classifiers: that it learns, what it holds out, and one sentence for a mistake."""
 
-import dataclasses
 import json
 import re
 import signal
@@ -14,7 +13,6 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl import cli
 from jaxrl.metrics import params_digest
 from jaxrl.networks import VISION
 
@@ -177,35 +175,9 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path, monkeypatch):
         train(tmp_path / "none")
 
 
-def run_command_line(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", ["vision.py", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(script.main, script.Config, script.config_of_network)
-    return ended.value.code
-
-
-@pytest.mark.parametrize("option", ["--network=lenett", "--epochs=-3", "--epochs=many", "--no-such-option=1"])
-def test_a_mistake_ends_with_2_and_no_traceback(option, monkeypatch, capsys):
-    assert run_command_line(monkeypatch, option) == 2
-    err = capsys.readouterr().err
-    assert option.partition("=")[0].strip("-") in err and "Traceback" not in err
-
-
-def test_every_option_has_its_help_and_is_read(monkeypatch, capsys):
-    assert run_command_line(monkeypatch, "--help") == 0
-    out = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    source = Path(script.__file__).read_text()
-    for field in dataclasses.fields(script.Config):
-        explained = re.search(rf"--{field.name.replace('_', '-')} \S+ (\w.+?) \(default", out)
-        assert explained and len(explained[1].split()) > 2, field.name
-        assert re.search(rf'config\.{field.name}\b|"{field.name}"', source), f"--{field.name} is read nowhere"
-    assert all(name in out for name in VISION)
-
-
-def test_help_shows_the_networks_own_defaults(monkeypatch, capsys):
-    assert run_command_line(monkeypatch, "--network", "nin", "--help") == 0
-    out = capsys.readouterr().out
-    assert "(default: nin)" in out and "(default: 72)" in out and "(default: 0.25)" in out
+def test_a_network_brings_its_own_defaults():
+    config = script.config_of_network(["--network", "nin"])
+    assert (config.network, config.size, config.width) == ("nin", 72, 0.25)
     assert script.config_of_network([]) is None and script.config_of_network(["--network", "none"]) is None
 
 

@@ -7,12 +7,17 @@ from jax import lax
 from jaxrl.layers import checks
 
 
+def _sum(dq):
+    return dq @ jnp.ones(dq.shape[-1], dq.dtype)  # a product is faster than a sum
+
+
 def _mean_fwd(v, advantage):
     return (v - advantage.mean(-1))[..., None] + advantage, None
 
 
 def _mean_bwd(_, dq):
-    return dq.sum(-1), dq - dq.mean(-1, keepdims=True)
+    total = _sum(dq)
+    return total, dq - (total / dq.shape[-1])[..., None]
 
 
 @jax.custom_vjp
@@ -29,7 +34,7 @@ def _max_fwd(v, advantage):
 
 
 def _max_bwd(best, dq):
-    total = dq @ jnp.ones(dq.shape[-1], dq.dtype)  # a product is faster than a sum
+    total = _sum(dq)
     here = lax.broadcasted_iota(jnp.int32, dq.shape, dq.ndim - 1) == best
     return total, dq - jnp.where(here, total[..., None], jnp.zeros((), dq.dtype))
 

@@ -1,0 +1,97 @@
+"""What every script does with its options: a mistake is one sentence, all are explained, and all are used."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from jaxrl import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+MISTAKES = {
+    "a3c": ["--env=Riverrad-v5", "--total-steps=-3"],
+    "dqn": ["--preset=natur", "--distributional=c52", "--batch-size=1000000"],
+    "evaluate": ["--games=0", "--games=many"],
+    "compare": ["--output=nowhere"],
+    "overestimation": ["--games=many", "--games=0"],
+    "cliff_walk": ["--states=1", "--seeds=-3", "--alpha=much"],
+    "vision": ["--network=lenett", "--epochs=-3", "--epochs=many"],
+}
+
+
+@pytest.fixture
+def script(request, monkeypatch):
+    """A script of experiments/ by its name."""
+    if request.param == "vision":
+        pytest.importorskip("sklearn.datasets", reason="the images come with scikit-learn")
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    return importlib.import_module(request.param)
+
+
+def ended_with(monkeypatch, script, *arguments) -> int:
+    """The exit code of a script that ends by itself; its last lines say how it is called."""
+    call = ast.parse(inspect.getsource(script)).body[-1].body[0].value
+    monkeypatch.setattr(sys, "argv", [script.__file__, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        eval(compile(ast.Expression(call), script.__file__, "eval"), vars(script))
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("script", "option"),
+    [(name, option) for name, options in MISTAKES.items() for option in [*options, "--no-such-option=1"]],
+    indirect=["script"],
+)
+def test_a_mistake_ends_with_2_and_no_traceback(script, option, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = [str(tmp_path)] if script.__name__ in ("evaluate", "compare", "overestimation") else []
+    assert ended_with(monkeypatch, script, *folder, option) == 2
+    err = capsys.readouterr().err
+    assert option.partition("=")[0].strip("-") in err and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", MISTAKES, indirect=True)
+def test_every_option_has_its_help(script, monkeypatch, capsys):
+    assert ended_with(monkeypatch, script, "--help") == 0
+    shown = letters(capsys.readouterr().out)
+    documented = fields_of(script.Config)
+    assert set(documented) == {field.name for field in dataclasses.fields(script.Config)}
+    for name, text in documented.items():
+        assert len(text.split()) > 2 and letters(text) in shown, name
+        assert letters(name) in shown or name in ("run_dir", "run_dirs"), name
+
+
+@pytest.mark.parametrize("script", set(MISTAKES) - {"a3c", "dqn"}, indirect=True)
+def test_every_option_is_read(script):
+    source = inspect.getsource(script)
+    for field in dataclasses.fields(script.Config):
+        assert re.search(rf'config\.{field.name}\b|"{field.name}"', source), f"{field.name} is read nowhere"
+
+
+def letters(text: str) -> str:
+    """The letters and digits of a text, wherever its lines break."""
+    return re.sub(r"[\W_]", "", text)
+
+
+def fields_of(config_type) -> dict[str, str]:
+    """The text under each field of a dataclass and of those that it comes from."""
+    found = {}
+    for each in filter(dataclasses.is_dataclass, reversed(config_type.__mro__)):
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0].body
+        for field, text in zip(body, body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                found[field.target.id] = text.value.value
+    return found
+
+
+def test_options_are_found_in_arguments():
+    arguments = ["--env", "Pong-v5", "--seed=3", "--last"]
+    assert cli.value_of("--env", arguments) == "Pong-v5" and cli.value_of("--seed", arguments) == "3"
+    assert cli.value_of("--last", arguments) is None and cli.value_of("--other", arguments) is None
