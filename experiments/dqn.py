@@ -167,10 +167,14 @@ PRIORITIZED = DOUBLE | {"prioritized": True, "learning_rate": 2.5e-4 / 4}
 DUELING = DOUBLE | {"dueling": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0}
 CONTROL = {
     "env": "CartPole-v1", "protocol": "control", "num_envs": 8, "image_size": None, "frame_stack": None,
-    "hidden": (256, 256), "n_step": 3, "gamma": 0.98, "updates": 4, "batch_size": 64, "replay_size": 100_000,
+    "hidden": (128, 128), "n_step": 3, "gamma": 0.98, "updates": 4, "batch_size": 64, "replay_size": 100_000,
     "learning_starts": 1_000, "target_period": 128, "epsilon_final": 0.05, "epsilon_decay": 10_000,
     "evaluation_epsilon": 0.0, "learning_rate": 1e-3, "learning_rate_decay": True, "total_steps": 100_000,
     "log_every": 2_000, "checkpoint_every": 25_000, "v_min": 0.0, "v_max": 50.0,
+}  # fmt: skip
+# The gradients of its loss are small beside Adam's usual 1e-4, and 10 steps carry values over 500 steps soon enough.
+RAINBOW_CONTROL = {
+    "updates": 2, "n_step": 10, "gamma": 0.99, "v_max": 100.0, "target_period": 64, "optimizer_epsilon": 1e-6
 }  # fmt: skip
 PRESETS = {
     "atari": {
@@ -180,7 +184,7 @@ PRESETS = {
     "classic_control": {
         "dqn": CONTROL, "double": CONTROL | {"double": True}, "dueling": CONTROL | {"dueling": True},
         "prioritized": CONTROL | {"prioritized": True},
-        "rainbow": CONTROL | RAINBOW | {"hidden": (128, 128), "updates": 2, "gamma": 0.99, "v_max": 100.0},
+        "rainbow": CONTROL | RAINBOW | RAINBOW_CONTROL,
     },
 }  # fmt: skip
 
