@@ -172,10 +172,11 @@ CONTROL = {
     "evaluation_epsilon": 0.0, "learning_rate": 1e-3, "learning_rate_decay": True, "total_steps": 100_000,
     "log_every": 2_000, "checkpoint_every": 25_000, "v_min": 0.0, "v_max": 50.0,
 }  # fmt: skip
-# The gradients of its loss are small beside Adam's usual 1e-4, and 10 steps carry values over 500 steps soon enough.
-RAINBOW_CONTROL = {
-    "updates": 2, "n_step": 10, "gamma": 0.99, "v_max": 100.0, "target_period": 64, "optimizer_epsilon": 1e-6
+# Weights below 1 and cross-entropy make gradients small beside 1e-4; 10 steps carry values through 500 soon enough.
+PRIORITIZED_CONTROL = CONTROL | {
+    "prioritized": True, "n_step": 10, "gamma": 0.99, "target_period": 64, "optimizer_epsilon": 1e-6
 }  # fmt: skip
+RAINBOW_CONTROL = PRIORITIZED_CONTROL | RAINBOW | {"n_step": 10, "updates": 1, "v_max": 100.0}
 PRESETS = {
     "atari": {
         "fast": {}, "rainbow": RAINBOW, "nature": NATURE, "double": DOUBLE, "prioritized": PRIORITIZED,
@@ -183,8 +184,7 @@ PRESETS = {
     },
     "classic_control": {
         "dqn": CONTROL, "double": CONTROL | {"double": True}, "dueling": CONTROL | {"dueling": True},
-        "prioritized": CONTROL | {"prioritized": True},
-        "rainbow": CONTROL | RAINBOW | RAINBOW_CONTROL,
+        "prioritized": PRIORITIZED_CONTROL, "rainbow": RAINBOW_CONTROL,
     },
 }  # fmt: skip
 
