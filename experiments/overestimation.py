@@ -32,6 +32,7 @@ from jax import lax
 from jaxrl import cli, experiment, metrics, plots, rollout, training
 from jaxrl.algorithms.dqn import action_values, apply
 from jaxrl.checkpoint import Checkpoints
+from jaxrl.evaluation import uninterrupted
 from jaxrl.returns import gae
 
 CHUNK = 64
@@ -138,14 +139,12 @@ def play(agent: dqn.Agent, params, pool, quota, key, greedy: bool, on_chunk) -> 
     chunk = jax.jit(lambda actor, params: lax.scan(lambda actor, _: step(actor, params), actor, length=CHUNK))
     actor = rollout.init(pool.reset(), agent.policy.initial_memory(pool.num_envs), None, key)
     chunks, ended = [], np.zeros_like(quota)
-    try:
-        while (ended < quota).any():
+    while (ended < quota).any():
+        with uninterrupted():
             actor, seen = chunk(actor, params)
             chunks.append(jax.device_get(seen))
-            ended = sum(part.done.sum(0) for part in chunks) - chunks[-1].done[-1]
-            on_chunk(int(np.minimum(ended, quota).sum()))
-    finally:  # when interrupted: compiled code that steps a pool which is freed meanwhile never ends
-        jax.effects_barrier()
+        ended = sum(part.done.sum(0) for part in chunks) - chunks[-1].done[-1]
+        on_chunk(int(np.minimum(ended, quota).sum()))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
 
 

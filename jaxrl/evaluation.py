@@ -6,6 +6,7 @@ were taken; so every environment has a fixed quota of games, all of which count.
 
 import contextlib
 import queue
+import signal
 import statistics
 import threading
 from functools import partial
@@ -78,19 +79,33 @@ def play(policy: Policy, params, pool, num_games: int, key, greedy=False, normal
         return actor, (seen.game_over, seen.score, seen.length)
 
     games: list[list] = [[] for _ in range(num_envs)]
-    try:
-        while any(len(played) < wanted for played, wanted in zip(games, quota, strict=True)):
+    while any(len(played) < wanted for played, wanted in zip(games, quota, strict=True)):
+        with uninterrupted():
             actor, ended = chunk(actor, params)
             over, score, length = jax.device_get(ended)
-            for t, i in zip(*np.nonzero(over), strict=True):
-                if len(games[i]) < quota[i]:
-                    games[i].append((float(score[t, i]), int(length[t, i])))
-            if on_chunk:
-                on_chunk(sum(map(len, games)))
-    finally:  # when interrupted: compiled code that steps a pool which is freed meanwhile never ends
-        jax.effects_barrier()
+        for t, i in zip(*np.nonzero(over), strict=True):
+            if len(games[i]) < quota[i]:
+                games[i].append((float(score[t, i]), int(length[t, i])))
+        if on_chunk:
+            on_chunk(sum(map(len, games)))
     played = [game for env in games for game in env]
     return Scores(*map(list, zip(*played, strict=True)))
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Ctrl-C waits for the end of the block: compiled code that steps a pool which is freed meanwhile never ends."""
+    if threading.current_thread() is not threading.main_thread():  # where Ctrl-C does not come
+        yield
+        return
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked.is_set():
+        signal.raise_signal(signal.SIGINT)
 
 
 class BackgroundEvaluator:

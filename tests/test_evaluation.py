@@ -1,5 +1,6 @@
 """Whole games without the bias for short ones, repeatable, in the foreground and beside training."""
 
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from jaxrl import environments
 from jaxrl.algorithms import Policy
 from jaxrl.environments import PoolState, Step
-from jaxrl.evaluation import BackgroundEvaluator, Scores, play, shared_normalizer
+from jaxrl.evaluation import BackgroundEvaluator, Scores, play, shared_normalizer, uninterrupted
 
 SECONDS = 30
 LENGTHS = jnp.array([[3, 5, 2, 4], [90, 7, 1, 1], [1, 1, 1, 1]])  # of the games of three scripted environments
@@ -201,3 +202,13 @@ def test_what_an_evaluation_raises_is_raised_by_results():
     with pytest.raises(ValueError, match="no such game"):
         results(evaluator, 1)
     evaluator.close(wait=True)
+
+
+def test_ctrl_c_waits_for_the_end_of_a_block():
+    before, reached = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt):
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("end")
+        reached.append("after")
+    assert reached == ["end"] and signal.getsignal(signal.SIGINT) is before
