@@ -24,8 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from jaxrl import cli, metrics, training
-from jaxrl.layers.audit import table
+from jaxrl import cli, metrics, provenance, training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +118,7 @@ def main(config: Config):
                 progress.show(done)
     print("in brackets: the derived layer's time over that contestant's, in the same rounds")
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    measured = {"rounds": config.rounds, "machine": table.machine(), "versions": table.versions()}
-    training.write_json(config.output, {"rows": results} | measured)
+    training.write_json(config.output, {"rows": results, "rounds": config.rounds} | provenance.measured_on("numpy"))
     print(f"figures are in {config.output}")
 
 

@@ -24,8 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrl import cli, experiment, plots, training
-from jaxrl.layers.audit import table
+from jaxrl import cli, experiment, plots, provenance, training
 from jaxrl.metrics import Progress
 from jaxrl.replay import init_tree, sample_tree, set_leaves
 from jaxrl.returns import q_target
@@ -37,7 +36,6 @@ MOST_STATES = 20  # two million transitions
 LEAST_EPSILON = 1e-8  # a smaller priority is lost in the rounding of a sum
 CHUNK = 50_000  # updates between two looks at how far it is
 NAME = "cliff_walk.json"
-PACKAGES = ("jax", "jaxlib", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,8 +229,7 @@ def result_of(config: Config, rows: list[dict], seconds: float) -> dict:
         "config": options | {"step_size": STEP_SIZE, "deviation": DEVIATION, "threshold": THRESHOLD},
         "rows": rows,
         "seconds": round(seconds, 1),
-        "versions": table.versions(PACKAGES),
-        "machine": table.machine(),
+        **provenance.measured_on("numpy"),
     }
 
 

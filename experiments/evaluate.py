@@ -17,12 +17,11 @@ import dqn
 import jax
 import tyro
 
-from jaxrl import cli, environments, experiment, interop, metrics, rollout, training, video
+from jaxrl import cli, environments, experiment, interop, metrics, provenance, rollout, training, video
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.evaluation import Scores, play, shared_normalizer
-from jaxrl.layers.audit import table
 
-PACKAGES = ("jax", "jaxlib", "flax", "envpool", "ale-py")
+PACKAGES = ("flax", "envpool", "ale-py")
 SCRIPTS = {script.Config.algorithm: script for script in (a3c, dqn)}
 
 
@@ -172,7 +171,7 @@ def from_weights(path: Path, agent) -> Frozen:
 def result_of(config: Config, pool, frozen: Frozen, scores: Scores) -> dict:
     """The scores, and all that they depend on."""
     summary = {name: None if value != value else value for name, value in scores.summary().items()}  # JSON has no NaN
-    return summary | {
+    return summary | provenance.measured_on(*PACKAGES) | {
         "env": pool.env_id,
         "protocol": dataclasses.asdict(pool.protocol),
         "source": str(config.run_dir or config.weights),
@@ -181,8 +180,6 @@ def result_of(config: Config, pool, frozen: Frozen, scores: Scores) -> dict:
         "greedy": config.greedy,
         "seed": config.seed,
         "num_envs": pool.num_envs,
-        "versions": table.versions(PACKAGES),
-        "machine": table.machine(),
         "scores": scores.scores,
         "lengths": scores.lengths,
     }

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrl import cli, plots, training
-from jaxrl.layers.audit import table
+from jaxrl import cli, plots, provenance, training
 from jaxrl.losses import softmax_cross_entropy
 from jaxrl.metrics import Progress, params_digest
 from jaxrl.networks import VISION, parameter_count
@@ -27,7 +26,7 @@ from jaxrl.networks import VISION, parameter_count
 CLASSES, PIXELS = 10, 8
 HELD_OUT = 1 / 5
 SPLIT_SEED = 0  # the same images are held out whatever --seed is
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "scikit-learn")
+PACKAGES = ("flax", "optax", "scikit-learn")
 # What differs from the defaults below, so that each network fits its images and learns them in minutes on two cores.
 OWN = {
     "lenet": {},
@@ -268,8 +267,7 @@ def result_of(config: Config, params, history: list[dict]) -> dict:
         "parameters": parameter_count(params),
         "config": options,
         "params_digest": params_digest(params),
-        "versions": table.versions(PACKAGES),
-        "machine": table.machine(),
+        **provenance.measured_on(*PACKAGES),
         "history": history,
     }
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
-    {"runtime"}, {"layers"}, {"losses", "returns"}, {"networks"}, {"algorithms"}, {"environments"},
+    {"runtime", "provenance"}, {"layers"}, {"losses", "returns"}, {"networks"}, {"algorithms"}, {"environments"},
     {"rollout", "replay"}, {"parallel", "evaluation", "checkpoint", "metrics", "interop"}, {"plots", "video"},
     {"training"}, {"cli"}, {"experiment"},
 ]  # fmt: skip

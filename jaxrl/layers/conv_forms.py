@@ -115,10 +115,9 @@ def input_gradient(geometry, x_shape, w, dy):
 
 def _in_one_product(geometry, x_shape, w_shape, dy_shape):
     """Whether there are few input channels, or dx by residues would spend much of its work beyond the ends of dy."""
-    if not _on_cpu() or geometry.groups > 1:
-        return False
     covered = math.prod((*geometry.stride, *dy_shape[1:3]))
-    return math.prod(w_shape[:3]) <= FEW_INPUTS or 100 * math.prod(x_shape[1:3]) > MUCH_BEYOND * covered
+    beyond = 100 * math.prod(x_shape[1:3]) > MUCH_BEYOND * covered
+    return _by_patches(geometry, w_shape) or (_on_cpu() and geometry.groups == 1 and beyond)
 
 
 def _input_gradient_in_one_product(geometry, x_shape, w, dy):
@@ -241,11 +240,10 @@ def _sum_of_correlations(geometry, x, w_shape, dy):
 
 def _examples_at_a_time(dy_shape):
     """All that there are, or a multiple of VECTOR: as many as a quarter of the cache holds the dy of."""
-    batch = max(dy_shape[0], 1)
     if not _on_cpu() or math.prod(dy_shape) <= CACHED:
-        return batch
-    least, fitting = max(VECTOR, 1), CACHED // (4 * math.prod(dy_shape[1:]))
-    return least * max(fitting // least, -(-batch // (least * max(MANY_PARTS, 1))), 1)
+        return max(dy_shape[0], 1)
+    fitting = CACHED // (4 * math.prod(dy_shape[1:]))
+    return VECTOR * max(fitting // VECTOR, -(-dy_shape[0] // (VECTOR * MANY_PARTS)), 1)
 
 
 def _correlation(geometry, x, w_shape, dy):

@@ -3,21 +3,19 @@
 The one file of this package that knows a terminal library.
 """
 
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import sys
 import time
 from pathlib import Path
 
-import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from jaxrl import provenance
 from jaxrl.layers.audit import transformations
 from jaxrl.layers.audit.cases import Case
 from jaxrl.layers.audit.compare import BOUNDS, Comparison, over_bound, verdict
@@ -82,7 +80,7 @@ def _cells(row: Comparison, timed: bool, between: str) -> list[str]:
 
 def write_markdown(path, rows: Rows):
     """Write both tables with their legend as Markdown."""
-    parts = [f"Made by `{command()}` on {machine()}.\n"]
+    parts = [f"Made by `{command()}` on {provenance.machine()}, commit {provenance.commit()}.\n"]
     for timed in (True, False):
         chosen = [(case, row) for case, row in rows if case.timed == timed]
         if chosen:
@@ -103,7 +101,7 @@ def write_json(path, rows: Rows):
     for case, row in rows:
         figures = {"error": row} if isinstance(row, str) else row._asdict() | {"over_bound": over_bound(row)}
         found.append({"layer": case.name, "shape": case.shape, "timed": case.timed} | figures)
-    content = {"rows": found, "bounds": BOUNDS, "command": command(), "machine": machine(), "versions": versions()}
+    content = {"rows": found, "bounds": BOUNDS, "command": command(), **provenance.measured_on("numpy")}
     write(path, json.dumps(_finite(content), indent=2) + "\n")
 
 
@@ -125,21 +123,6 @@ def write(path, text: str):
 def command() -> str:
     """The command line as a user would type it."""
     return " ".join(["python -m jaxrl.layers.audit", *sys.argv[1:]])
-
-
-def versions(packages=("jax", "jaxlib", "numpy")) -> dict[str, str]:
-    """Versions of what computes."""
-    return {name: importlib.metadata.version(name) for name in packages}
-
-
-def machine() -> str:
-    """Device, processor and cores in words."""
-    kind = jax.devices()[0].device_kind
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    host = f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
-    return f"{host}, jax {jax.__version__}" if kind == "cpu" else f"{kind}, {host}, jax {jax.__version__}"
 
 
 class Counter:
