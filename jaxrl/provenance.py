@@ -28,11 +28,16 @@ def machine() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the working tree, marked where files have changed since; None where there is no git."""
+    """The commit of the working tree, marked where code has changed since; None where there is no git."""
     if not (ROOT / ".git").exists():  # installed, perhaps somewhere in a checkout of something else
         return None
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
+
+    def git(*words):
+        command = ["git", "-C", str(ROOT), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
+        return git("rev-parse", "--short", "HEAD") + "-dirty" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None
