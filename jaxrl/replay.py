@@ -321,7 +321,7 @@ def sample_tree(tree: tuple, key, batch: int) -> tuple[jax.Array, jax.Array]:
         children = level[node]
         below = jnp.cumsum(children, 1)
         # The last child that has any part of the sum, when rounding leaves more than there is.
-        last = BRANCHES - 1 - jnp.argmax((children > 0)[:, ::-1], 1)
+        last = jnp.max(jnp.where(children > 0, jnp.arange(BRANCHES), 0), 1)
         child = jnp.minimum(jnp.sum(below <= left[:, None], 1), last)
         taken = jnp.take_along_axis(children, child[:, None], 1)[:, 0]
         left = jnp.maximum(left - (jnp.take_along_axis(below, child[:, None], 1)[:, 0] - taken), 0.0)
