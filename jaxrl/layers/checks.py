@@ -21,6 +21,14 @@ def shape(name: str, array, expected: tuple, why: str):
         raise ValueError(f"{name} has shape {got}; expected [{wanted}], {why}.")
 
 
+def same_shape(**arrays):
+    """Raise unless all hold floating-point numbers and have the shape of the first."""
+    floating(**arrays)
+    (first, size), *others = ((name, jnp.shape(array)) for name, array in arrays.items())
+    for name, _ in others:
+        shape(name, arrays[name], size, f"that of {first}")
+
+
 def integer(why: str, **arrays):
     """Raise TypeError unless every named array holds integers."""
     for name, array in arrays.items():

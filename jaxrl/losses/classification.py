@@ -1,0 +1,133 @@
+"""Cross-entropies: from labels, from probabilities, and from bits."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.layers import checks, log_softmax, sigmoid
+from jaxrl.losses import weighting
+
+
+def _cross_entropy_fwd(logits, labels, weight):
+    log_p = log_softmax(logits)
+    each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    return weighting.total(weight, each), (log_p, labels, weight)
+
+
+def _cross_entropy_bwd(residuals, dy):
+    log_p, labels, weight = residuals
+    each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    label = jax.nn.one_hot(labels, log_p.shape[-1], dtype=log_p.dtype)
+    dlogits = weighting.over_entries(dy * weight) * (jnp.exp(log_p) - label)
+    return dlogits, None, weighting.dweight(weight, dy, each)
+
+
+@jax.custom_vjp
+def _cross_entropy(logits, labels, weight):
+    return _cross_entropy_fwd(logits, labels, weight)[0]
+
+
+_cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
+
+
+def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
+    """Negative log-likelihood of the right class, from logits.
+
+        L = −Σ weight log p_label,   p = softmax(logits)           dlogits_k = weight (p_k − δ_{k, label})
+
+    Args:
+      logits: [..., K].
+      labels: int [...], from 0 to K − 1.
+      weight: [...], or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on types that do not.
+    """
+    checks.floating(logits=logits)
+    checks.integer("the classes", labels=labels)
+    checks.shape("labels", labels, jnp.shape(logits)[:-1], "logits without its last axis")
+    return _cross_entropy(logits, jnp.asarray(labels), weighting.weights(weight, jnp.shape(logits)[:-1], logits))
+
+
+def _binary_each(logits, targets):
+    zero = jnp.zeros((), logits.dtype)
+    small = jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return small + targets * jnp.maximum(-logits, zero) + (1 - targets) * jnp.maximum(logits, zero)
+
+
+def _binary_fwd(logits, targets, weight):
+    return weighting.total(weight, _binary_each(logits, targets)), (logits, targets, weight)
+
+
+def _binary_bwd(residuals, dy):
+    logits, targets, weight = residuals
+    scale = dy * weight
+    dweight = weighting.dweight(weight, dy, _binary_each(logits, targets))
+    return scale * (sigmoid(logits) - targets), -scale * logits, dweight
+
+
+@jax.custom_vjp
+def _binary(logits, targets, weight):
+    return _binary_fwd(logits, targets, weight)[0]
+
+
+_binary.defvjp(_binary_fwd, _binary_bwd)
+
+
+def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
+    """Negative log-likelihood of a yes or no, from its logit.
+
+        L = −Σ weight [ t log σ(z) + (1 − t) log σ(−z) ]
+          = Σ weight [ log(1 + e^(−|z|)) + t max(−z, 0) + (1 − t) max(z, 0) ]
+        dz = weight (σ(z) − t)             dt = −weight z
+
+    The second line is the first because −log σ(z) = softplus(−z) = log(1 + e^(−|z|)) + max(−z, 0); it has one
+    exponential, which cannot overflow, and loses no digits where the loss is small.
+
+    Args:
+      logits: z, any shape.
+      targets: t, the same shape, between 0 and 1.
+      weight: the same shape, or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    checks.same_shape(logits=logits, targets=targets)
+    return _binary(logits, targets, weighting.weights(weight, jnp.shape(logits), logits))
+
+
+def _cross_entropy_to_fwd(logits, p, weight):
+    log_q = log_softmax(logits)
+    return weighting.total(weight, -jnp.sum(p * log_q, -1)), (log_q, p, weight)
+
+
+def _cross_entropy_to_bwd(residuals, dy):
+    log_q, p, weight = residuals
+    scale = weighting.over_entries(dy * weight)
+    dlogits = scale * (jnp.exp(log_q) * jnp.sum(p, -1, keepdims=True) - p)
+    return dlogits, -scale * log_q, weighting.dweight(weight, dy, -jnp.sum(p * log_q, -1))
+
+
+@jax.custom_vjp
+def _cross_entropy_to(logits, p, weight):
+    return _cross_entropy_to_fwd(logits, p, weight)[0]
+
+
+_cross_entropy_to.defvjp(_cross_entropy_to_fwd, _cross_entropy_to_bwd)
+
+
+def categorical_cross_entropy(logits, p, weight=None) -> jax.Array:
+    """Cross-entropy of a predicted distribution to a given one.
+
+        L = −Σ weight Σ_k p_k log q_k,   q = softmax(logits)
+        dlogits_k = weight (q_k Σ_j p_j − p_k)          dp_k = −weight log q_k
+
+    It is the loss of C51, where p is a projected target: "A distributional perspective on reinforcement learning" by
+    Bellemare et al. (https://arxiv.org/abs/1707.06887).
+
+    Args:
+      logits: [..., K].
+      p: [..., K], probabilities.
+      weight: [...], or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    checks.same_shape(logits=logits, p=p)
+    return _cross_entropy_to(logits, p, weighting.weights(weight, jnp.shape(logits)[:-1], logits))

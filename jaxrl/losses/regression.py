@@ -1,0 +1,208 @@
+"""Losses of an error: squared, Huber, of quantiles, and of the action that was taken."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrl.layers import checks
+from jaxrl.losses import weighting
+
+
+def _half_square(error):
+    return 0.5 * (error * error)  # the square in brackets: XLA knows one, and (0.5 * error) * error is none
+
+
+def _squared_fwd(prediction, target, weight):
+    error = target - prediction
+    return weighting.total(weight, _half_square(error)), (error, weight)
+
+
+def _squared_bwd(residuals, dy):
+    error, weight = residuals
+    dtarget = dy * weight * error
+    return -dtarget, dtarget, weighting.dweight(weight, dy, _half_square(error))
+
+
+@jax.custom_vjp
+def _squared(prediction, target, weight):
+    return _squared_fwd(prediction, target, weight)[0]
+
+
+_squared.defvjp(_squared_fwd, _squared_bwd)
+
+
+def squared_loss(prediction, target, weight=None) -> jax.Array:
+    """Half the squared error.
+
+        L = Σ weight ½ e²,  e = target − prediction        dprediction = −weight e        dtarget = weight e
+
+    Args:
+      prediction: any shape.
+      target: the same shape.
+      weight: the same shape, or a scalar; None for the mean.
+
+    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    """
+    checks.same_shape(prediction=prediction, target=target)
+    return _squared(prediction, target, weighting.weights(weight, jnp.shape(prediction), prediction))
+
+
+def _huber_each(delta, error):
+    size = jnp.abs(error)
+    return jnp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
+
+
+def _huber_fwd(delta, prediction, target, weight):
+    error = target - prediction
+    return weighting.total(weight, _huber_each(delta, error)), (error, weight)
+
+
+def _huber_bwd(delta, residuals, dy):
+    error, weight = residuals
+    dtarget = dy * weight * jnp.clip(error, -delta, delta)
+    return -dtarget, dtarget, weighting.dweight(weight, dy, _huber_each(delta, error))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _huber(delta, prediction, target, weight):
+    return _huber_fwd(delta, prediction, target, weight)[0]
+
+
+_huber.defvjp(_huber_fwd, _huber_bwd)
+
+
+def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
+    """Squared error near the target, absolute error far from it.
+
+        L = Σ weight ( ½ e²  (|e| ≤ δ),   δ (|e| − ½ δ)  (|e| > δ) ),      e = target − prediction
+        dprediction = −weight clip(e, −δ, δ)               dtarget = weight clip(e, −δ, δ)
+
+    Source: "Robust estimation of a location parameter" by Huber, Ann. Math. Statist. 35 (1964); in DQN the gradient
+    is said to be "clipped" to [−1, 1], which is this loss.
+
+    Args:
+      prediction: any shape.
+      target: the same shape.
+      weight: the same shape, or a scalar; None for the mean.
+      delta: δ, a Python number above 0.
+
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
+    floating-point.
+    """
+    checks.same_shape(prediction=prediction, target=target)
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    return _huber(float(delta), prediction, target, weighting.weights(weight, jnp.shape(prediction), prediction))
+
+
+def _quantile_each(delta, theta, target, tau):
+    """Σ_i mean_j of one row, and its derivative with respect to theta."""
+    error = target[..., None, :] - theta[..., :, None]
+    tilt = jnp.abs(_middle(tau, error) - (error < 0))
+    each = jnp.sum(jnp.mean(tilt * _huber_each(delta, error) / delta, -1), -1)
+    return each, tilt * jnp.clip(error, -delta, delta) / delta
+
+
+def _middle(tau, error):
+    return jnp.broadcast_to(tau[:, None], error.shape)
+
+
+def _quantile_fwd(delta, theta, target, tau, weight):
+    each, _ = _quantile_each(delta, theta, target, tau)
+    return weighting.total(weight, each), (theta, target, tau, weight)
+
+
+def _quantile_bwd(delta, residuals, dy):
+    theta, target, tau, weight = residuals
+    each, slope = _quantile_each(delta, theta, target, tau)
+    scale = weighting.over_entries(dy * weight)
+    dtheta = -scale * jnp.mean(slope, -1)
+    return dtheta, scale * (jnp.sum(slope, -2) / target.shape[-1]), None, weighting.dweight(weight, dy, each)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _quantile(delta, theta, target, tau, weight):
+    return _quantile_fwd(delta, theta, target, tau, weight)[0]
+
+
+_quantile.defvjp(_quantile_fwd, _quantile_bwd)
+
+
+def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array:
+    """Quantile regression with the Huber loss: theta_i goes to the tau_i quantile of the targets.
+
+        L = Σ weight Σ_i 1/M Σ_j |τ_i − [e_ij < 0]| H_δ(e_ij) / δ,       e_ij = target_j − θ_i
+        dθ_i = −weight 1/M Σ_j |τ_i − [e_ij < 0]| clip(e_ij, −δ, δ) / δ
+        dtarget_j = weight 1/M Σ_i |τ_i − [e_ij < 0]| clip(e_ij, −δ, δ) / δ
+
+    with H_δ the Huber loss of an error. τ takes no gradient. Source: "Distributional reinforcement learning with
+    quantile regression" by Dabney et al. (https://arxiv.org/abs/1710.10044), equation 10.
+
+    Args:
+      theta: quantiles [..., N].
+      target: samples or quantiles of the target [..., M].
+      tau: [N], between 0 and 1; (i + ½) / N for QR-DQN.
+      weight: [...], or a scalar; None for the mean.
+      delta: δ, a Python number above 0.
+
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
+    floating-point.
+    """
+    checks.floating(theta=theta, target=target, tau=tau)
+    rows = jnp.shape(theta)[:-1]
+    checks.shape("target", target, (*rows, None), "the rows of theta")
+    checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    tau = lax.stop_gradient(tau)  # in the gradient of a gradient too
+    return _quantile(float(delta), theta, target, tau, weighting.weights(weight, rows, theta))
+
+
+def _q_learning_fwd(delta, actions, q_tm1, a_tm1, target, weight):
+    error = target - jnp.take_along_axis(q_tm1, a_tm1[..., None], -1)[..., 0]
+    return weighting.total(weight, _huber_each(delta, error)), (error, a_tm1, weight)
+
+
+def _q_learning_bwd(delta, actions, residuals, dy):
+    error, a_tm1, weight = residuals
+    dtarget = dy * weight * jnp.clip(error, -delta, delta)
+    taken = jax.nn.one_hot(a_tm1, actions, dtype=dtarget.dtype)
+    return -dtarget[..., None] * taken, None, dtarget, weighting.dweight(weight, dy, _huber_each(delta, error))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _q_learning(delta, actions, q_tm1, a_tm1, target, weight):
+    return _q_learning_fwd(delta, actions, q_tm1, a_tm1, target, weight)[0]
+
+
+_q_learning.defvjp(_q_learning_fwd, _q_learning_bwd)
+
+
+def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
+    """Huber loss of the value of the action taken: the semi-gradient of Q-learning, as the target is held.
+
+        L = Σ weight H_δ(e),   e = target − q_tm1[a_tm1]           dq_tm1[a] = −weight clip(e, −δ, δ) [a = a_tm1]
+
+    δ = ∞ gives the squared loss. Stop the gradient of the target where it is made. Source: "Human-level control through
+    deep reinforcement learning" by Mnih et al. (doi:10.1038/nature14236).
+
+    Args:
+      q_tm1: values of the actions [..., A].
+      a_tm1: the actions taken, int [...].
+      target: [...].
+      weight: [...] (importance weights), or a scalar; None for the mean.
+      delta: δ, a Python number above 0; float("inf") for half the squared error.
+
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on types that do not.
+    """
+    checks.floating(q_tm1=q_tm1, target=target)
+    checks.integer("the actions taken", a_tm1=a_tm1)
+    rows = jnp.shape(q_tm1)[:-1]
+    for name, array in {"a_tm1": a_tm1, "target": target}.items():
+        checks.shape(name, array, rows, "q_tm1 without its last axis")
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    actions = jnp.shape(q_tm1)[-1]
+    return _q_learning(float(delta), actions, q_tm1, jnp.asarray(a_tm1), target, weighting.weights(weight, rows, q_tm1))
