@@ -170,13 +170,13 @@ CONTROL = {
     "hidden": (128, 128), "n_step": 3, "gamma": 0.98, "updates": 4, "batch_size": 64, "replay_size": 100_000,
     "learning_starts": 1_000, "target_period": 128, "epsilon_final": 0.05, "epsilon_decay": 10_000,
     "evaluation_epsilon": 0.0, "learning_rate": 1e-3, "learning_rate_decay": True, "total_steps": 100_000,
-    "log_every": 2_000, "checkpoint_every": 25_000, "v_min": 0.0, "v_max": 50.0,
+    "log_every": 2_000, "checkpoint_every": 25_000,
 }  # fmt: skip
 # Weights below 1 and cross-entropy make gradients small beside 1e-4; 10 steps carry values through 500 soon enough.
 PRIORITIZED_CONTROL = CONTROL | {
     "prioritized": True, "n_step": 10, "gamma": 0.99, "target_period": 64, "optimizer_epsilon": 1e-6
 }  # fmt: skip
-RAINBOW_CONTROL = PRIORITIZED_CONTROL | RAINBOW | {"n_step": 10, "updates": 1, "v_max": 100.0}
+RAINBOW_CONTROL = PRIORITIZED_CONTROL | RAINBOW | {"n_step": 10, "updates": 1}
 PRESETS = {
     "atari": {
         "fast": {}, "rainbow": RAINBOW, "nature": NATURE, "double": DOUBLE, "prioritized": PRIORITIZED,
@@ -200,7 +200,11 @@ def preset(name: str | None, env: str | None) -> Config:
     if name not in presets:
         near = difflib.get_close_matches(name, presets, n=1) or presets
         raise ValueError(f"there is no --preset {name!r} for {env}; did you mean {' or '.join(near)}?")
-    return Config(**presets[name] | {"env": env, "preset": name})
+    options = presets[name] | {"env": env, "preset": name}
+    if presets is PRESETS["classic_control"]:  # c51's points go as far as the returns: each step gives 1, or takes 1
+        most = float(round(1 / (1 - options["gamma"])))
+        options |= {"v_min": 0.0, "v_max": most} if env.startswith("CartPole") else {"v_min": -most, "v_max": 0.0}
+    return Config(**options)
 
 
 def check(config: Config):

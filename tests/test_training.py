@@ -236,6 +236,17 @@ def test_bad_input_of_dqn_is_one_sentence(tmp_path):
         assert "\n" not in str(caught.value).strip(), message
 
 
+@pytest.mark.parametrize("env", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1"])
+@pytest.mark.parametrize("name", dqn.PRESETS["classic_control"])
+def test_the_points_of_c51_go_as_far_as_the_returns(env, name):
+    config = dqn.preset(name, env)
+    pool = shell.make_pool(config, 1, 0)
+    _, step = pool.step(pool.reset(), np.zeros(1, np.int32))
+    pool.close()
+    forever = float(step.reward[0]) / (1 - config.gamma)
+    assert (config.v_min, config.v_max) == pytest.approx((min(forever, 0), max(forever, 0)))
+
+
 def test_an_action_count_that_does_not_match_a_checkpoint(whole):
     saved = shell.saved_config(experiment.Config, whole)
     with pytest.raises(CheckpointError, match="18 actions.* has 6"):
