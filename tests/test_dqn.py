@@ -212,3 +212,11 @@ def test_noise_moves_a_noisy_network_and_teaches_its_size():
     gradient, _ = jax.grad(dqn.loss, has_aux=True)(online, target, network, batch, WEIGHT, jax.random.key(3), hyper)
     for layer in gradient["params"].values():
         assert float(jnp.abs(layer["w_sigma"]).max()) > 0
+
+
+def test_every_layer_before_relu_keeps_the_size_of_its_signal():
+    network = QNetwork(6, hidden=(64, 512))
+    params = network.init(jax.random.key(0), np.zeros((1, 84, 84, 4), np.uint8))["params"]
+    layers = ("conv_0", "conv_1", "conv_2", "hidden_0", "q_hidden")
+    for w in (params[name]["w"] for name in layers):
+        assert np.prod(w.shape[:-1]) * np.var(w) == pytest.approx(2, rel=0.1)

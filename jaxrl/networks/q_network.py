@@ -1,9 +1,12 @@
 """Networks that judge actions: a value of each, or a distribution of its return."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxrl import layers
+from jaxrl.layers.initializers import he_uniform
 from jaxrl.networks.modules import Conv2d, Linear, NoisyLinear, unit_range
 
 
@@ -37,16 +40,17 @@ class QNetwork(nn.Module):
     def __call__(self, observation):
         """Numbers [B, A, K] from pictures [B, H, W, C] or features [B, F]."""
         linear = NoisyLinear if self.noisy else Linear
+        hidden = NoisyLinear if self.noisy else partial(Linear, w_init=he_uniform)
         x = unit_range(observation)
         if x.ndim == 4:
             for i, (features, kernel, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
-                x = layers.relu(Conv2d(features, kernel, stride, name=f"conv_{i}")(x))
+                x = layers.relu(Conv2d(features, kernel, stride, w_init=he_uniform, name=f"conv_{i}")(x))
             x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.hidden[:-1]):
-            x = layers.relu(linear(width, name=f"hidden_{i}")(x))
+            x = layers.relu(hidden(width, name=f"hidden_{i}")(x))
 
         def head(name, actions):
-            y = layers.relu(linear(self.hidden[-1], name=f"{name}_hidden")(x))
+            y = layers.relu(hidden(self.hidden[-1], name=f"{name}_hidden")(x))
             return linear(actions * self.outputs, name=name)(y).reshape(-1, actions, self.outputs)
 
         if self.dueling == "none":
