@@ -220,3 +220,10 @@ def test_every_layer_before_relu_keeps_the_size_of_its_signal():
     layers = ("conv_0", "conv_1", "conv_2", "hidden_0", "q_hidden")
     for w in (params[name]["w"] for name in layers):
         assert np.prod(w.shape[:-1]) * np.var(w) == pytest.approx(2, rel=0.1)
+
+
+def test_values_start_near_zero():
+    """Where they start far from it, the target's maximum is what they start with, and takes long to be unlearnt."""
+    network, pictures = QNetwork(6), np.random.default_rng(0).integers(0, 256, (8, 84, 84, 4), np.uint8)
+    params = network.init(jax.random.key(0), pictures)
+    assert 0 < np.abs(network.apply(params, pictures)).max() < 0.1

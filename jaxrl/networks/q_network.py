@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxrl import layers
-from jaxrl.layers.initializers import he_uniform
+from jaxrl.layers.initializers import he_uniform, normalized_columns
 from jaxrl.networks.modules import Conv2d, Linear, NoisyLinear, unit_range
 
 
@@ -39,8 +39,8 @@ class QNetwork(nn.Module):
     @nn.compact
     def __call__(self, observation):
         """Numbers [B, A, K] from pictures [B, H, W, C] or features [B, F]."""
-        linear = NoisyLinear if self.noisy else Linear
         hidden = NoisyLinear if self.noisy else partial(Linear, w_init=he_uniform)
+        last = NoisyLinear if self.noisy else partial(Linear, w_init=normalized_columns(0.01))  # values start near 0
         x = unit_range(observation)
         if x.ndim == 4:
             for i, (features, kernel, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
@@ -51,7 +51,7 @@ class QNetwork(nn.Module):
 
         def head(name, actions):
             y = layers.relu(hidden(self.hidden[-1], name=f"{name}_hidden")(x))
-            return linear(actions * self.outputs, name=name)(y).reshape(-1, actions, self.outputs)
+            return last(actions * self.outputs, name=name)(y).reshape(-1, actions, self.outputs)
 
         if self.dueling == "none":
             return head("q", self.num_actions)
