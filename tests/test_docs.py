@@ -166,7 +166,7 @@ def test_quotes_are_in_the_source(page):
             assert quotes.signature(path)
 
 
-@pytest.mark.parametrize("page", ["layers/embedding.md", "layers/linear.md"])
+@pytest.mark.parametrize("page", ["layers/embedding.md", "layers/linear.md", "layers/initializers.md"])
 def test_a_page_is_made(page):
     made = Page((DOCS / page).read_text())
     assert made.checked >= 2
