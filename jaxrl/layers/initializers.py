@@ -19,16 +19,6 @@ def glorot_uniform(key, shape, dtype=jnp.float32) -> jax.Array:
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def he_uniform(key, shape, dtype=jnp.float32) -> jax.Array:
-    """Uniform in ±√(6 / fan_in), which keeps the size of a signal through layers that each end in ReLU.
-
-    fan_in is the number of inputs of one output. Source: "Delving deep into rectifiers" by He et al.
-    (https://arxiv.org/abs/1502.01852), section 2.2.
-    """
-    bound = math.sqrt(6.0 / math.prod(shape[:-1]))
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
 def uniform_hidden(hidden: int):
     """Uniform in ±1/√hidden: how PyTorch starts the weights of an LSTM."""
     bound = 1.0 / math.sqrt(hidden)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxrl import layers
-from jaxrl.layers.initializers import he_uniform, normalized_columns
+from jaxrl.layers.initializers import normalized_columns
 from jaxrl.networks.modules import Conv2d, Linear, NoisyLinear, unit_range
 
 
@@ -18,6 +18,9 @@ class QNetwork(nn.Module):
         plain:     heads = linear -> [B, A, K]
         dueling:   a value [B, K] and advantages [B, A, K], each from its own last hidden layer, joined by
                    `layers.dueling` for each of the K numbers
+
+    Weights before a ReLU start as in "Delving deep into rectifiers" by He et al. (https://arxiv.org/abs/1502.01852),
+    section 2.2, those of the heads near 0; noisy layers have a start of their own.
 
     Sources: the torso of "Human-level control through deep reinforcement learning" by Mnih et al.
     (doi:10.1038/nature14236); "Dueling network architectures" by Wang et al. (https://arxiv.org/abs/1511.06581).
@@ -39,12 +42,13 @@ class QNetwork(nn.Module):
     @nn.compact
     def __call__(self, observation):
         """Numbers [B, A, K] from pictures [B, H, W, C] or features [B, F]."""
-        hidden = NoisyLinear if self.noisy else partial(Linear, w_init=he_uniform)
+        he = nn.initializers.he_uniform()
+        hidden = NoisyLinear if self.noisy else partial(Linear, w_init=he)
         last = NoisyLinear if self.noisy else partial(Linear, w_init=normalized_columns(0.01))  # values start near 0
         x = unit_range(observation)
         if x.ndim == 4:
             for i, (features, kernel, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
-                x = layers.relu(Conv2d(features, kernel, stride, w_init=he_uniform, name=f"conv_{i}")(x))
+                x = layers.relu(Conv2d(features, kernel, stride, w_init=he, name=f"conv_{i}")(x))
             x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.hidden[:-1]):
             x = layers.relu(hidden(width, name=f"hidden_{i}")(x))
