@@ -160,6 +160,16 @@ def test_the_tree_holds_sums():
         np.testing.assert_allclose(below.sum(1), above.reshape(-1)[: below.shape[0]], rtol=1e-6)
 
 
+def test_a_draw_beyond_the_sum_is_the_last_leaf_with_a_priority(monkeypatch):
+    """As rounding may make it: what has no priority is never drawn."""
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.ones(shape))
+    for last in (0, 31, 32, 1500, 4999):
+        tree = replay.set_leaves(replay.init_tree(5000), jnp.array([0, last // 2, last]), 1.0)
+        index, probability = replay.sample_tree(tree, jax.random.key(0), 3)
+        np.testing.assert_array_equal(index, [last] * 3)
+        assert (np.asarray(probability) > 0).all()
+
+
 def test_importance_weights():
     settings, state, _, _ = full(True)
     batch = replay.sample(state, settings, jax.random.key(0), 64)
