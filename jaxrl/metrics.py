@@ -157,7 +157,8 @@ class Progress:
     def show(self, done: int, text: str = ""):
         """Show how much is done, and a text."""
         now = time.monotonic()
-        seconds = (self.total - done) * (now - self._began) / max(done - self.start, 1)
+        left = max(self.total - done, 0)  # the last steps are taken together, and may be more than were asked for
+        seconds = left * (now - self._began) / max(done - self.start, 1)
         eta = timedelta(seconds=round(seconds)) if done > self.start else "-"
         head = f"{done:,}/{self.total:,} {self._unit}, ETA {eta}"
         self._bar.update(self._task, completed=done, description=head)

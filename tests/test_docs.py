@@ -168,6 +168,9 @@ def test_quotes_are_in_the_source(page):
 
 @pytest.mark.parametrize("page", ["layers/embedding.md", "layers/linear.md", "layers/initializers.md"])
 def test_a_page_is_made(page):
-    made = Page((DOCS / page).read_text())
+    text = (DOCS / page).read_text()
+    if "```symbolic" in text:
+        pytest.importorskip("sympy")  # an extra of the documentation
+    made = Page(text)
     assert made.checked >= 2
     assert "\ue000" not in made.finish(made.body)

@@ -146,3 +146,10 @@ def test_nothing_done_has_no_eta(capsys, monkeypatch):
     with Progress(5, unit="games") as progress:
         progress.show(0)
     assert capsys.readouterr().out == "0/5 games, ETA -\n"
+
+
+def test_more_than_all_is_done_at_once(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    with Progress(5) as progress:
+        progress.show(6)
+    assert capsys.readouterr().out == "6/5 steps, ETA 0:00:00\n"
