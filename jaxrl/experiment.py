@@ -191,7 +191,8 @@ def saved_config(config_type: type[RunConfig], run_dir) -> RunConfig:
     unknown = saved.keys() - {field.name for field in dataclasses.fields(config_type)}
     if unknown:
         raise ValueError(f"{Path(run_dir) / training.CONFIG} is damaged: there is no option {min(unknown)!r}.")
-    return config_type(**saved | {"run_dir": None, "resume": Path(run_dir)})
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}  # as in JSON
+    return config_type(**options | {"run_dir": None, "resume": Path(run_dir)})
 
 
 def config_to_resume(config_type: type[RunConfig], arguments) -> RunConfig | None:

@@ -212,6 +212,13 @@ def test_bad_input_is_one_sentence(whole, tmp_path):
         assert "\n" not in str(caught.value).strip(), message
 
 
+def test_a_saved_config_is_the_one_that_was_written(tmp_path):
+    config = dataclasses.replace(DQN_CONFIG, run_dir=tmp_path / "run", hidden=(64, 32))
+    shell.new_run(config)
+    expected = dataclasses.replace(config, run_dir=None, resume=config.run_dir)
+    assert shell.saved_config(type(config), config.run_dir) == expected
+
+
 def test_bad_input_of_dqn_is_one_sentence(tmp_path):
     make = lambda **options: lambda: train(tmp_path / "new", DQN_CONFIG, **options)  # noqa: E731
     cases = [
