@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 import dqn as experiment
+import dqn_config
 import jax
 import jax.numpy as jnp
 import timing
@@ -32,7 +33,7 @@ KINDS = {
     "nature": {"uniform": {}, "prioritized": {"prioritized": True}},
     "fast": {
         "dqn": {}, "double": {"double": True}, "dueling": {"dueling": True}, "prioritized": {"prioritized": True},
-        "qr": {"distributional": "qr"}, "rainbow": experiment.RAINBOW,
+        "qr": {"distributional": "qr"}, "rainbow": dqn_config.RAINBOW,
     },
 }  # fmt: skip
 PARTS = ("acting", "storing", "learning")

@@ -23,6 +23,7 @@ A3C = ROOT / "experiments" / "a3c.py"
 sys.path.insert(0, str(ROOT / "experiments"))
 import a3c as experiment  # noqa: E402
 import dqn  # noqa: E402
+import dqn_config  # noqa: E402
 
 COMMON = {
     "total_steps": 480, "num_envs": 4, "log_every": 120, "checkpoint_every": 240, "evaluation_games": 0, "video": False
@@ -30,8 +31,8 @@ COMMON = {
 A3C_CONFIG = experiment.Config(**COMMON, num_workers=2, t_max=10)
 # All that DQN can be, with a replay that is full before the end, and epsilon still falling at the checkpoint.
 DQN_CONFIG = dqn.Config(
-    **COMMON | dqn.RAINBOW | {"epsilon_decay": 300, "epsilon_final": 0.1}, image_size=36, frame_stack=2, hidden=(16,),
-    learning_starts=60, batch_size=8, replay_size=240, collect_steps=5, updates=2, target_period=7,
+    **COMMON | dqn_config.RAINBOW | {"epsilon_decay": 300, "epsilon_final": 0.1}, image_size=36, frame_stack=2,
+    hidden=(16,), learning_starts=60, batch_size=8, replay_size=240, collect_steps=5, updates=2, target_period=7,
 )  # fmt: skip
 SCRIPTS = {experiment.Config: experiment, dqn.Config: dqn}
 TIMES = ("seconds", "steps_per_second")
@@ -244,7 +245,7 @@ def test_bad_input_of_dqn_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1"])
-@pytest.mark.parametrize("name", dqn.PRESETS["classic_control"])
+@pytest.mark.parametrize("name", dqn_config.PRESETS["classic_control"])
 def test_the_points_of_c51_go_as_far_as_the_returns(env, name):
     config = dqn.preset(name, env)
     pool = shell.make_pool(config, 1, 0)
