@@ -161,13 +161,15 @@ DIAGNOSTICS = {  # column of metrics.csv: its name in the picture
 
 def draw_diagnostics(axes, metrics: dict):
     """What the algorithm reports of `DIAGNOSTICS`; of explained variance, 0 is as good as a constant, 1 is perfect."""
-    top = 1.0
+    low, top = 0.0, 1.0
     for number, (name, label) in enumerate(DIAGNOSTICS.items()):
         if name in metrics:
             axes.plot(millions(metrics["agent_steps"]), metrics[name], color=f"C{2 + number % 2}", label=label)
-            top = max([top, *(value for value in metrics[name] if value == value)])
-    low = -0.25 if "explained_variance" in metrics else 0.0  # the first values explain far less than 0
-    axes.set(xlabel="agent steps (millions)", ylim=(low, 1.35 * top))
+            known = [value for value in metrics[name] if value == value]
+            if name == "explained_variance":  # the first values explain far less than 0
+                known = [max(value, -0.25) for value in known]
+            low, top = min([low, *known]), max([top, *known])
+    axes.set(xlabel="agent steps (millions)", ylim=(1.1 * low, top + 0.35 * (top - low)))
     axes.legend(loc="upper right", frameon=False, ncols=2)
 
 

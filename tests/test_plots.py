@@ -73,6 +73,12 @@ def test_diagnostics_are_seen_whatever_the_first_values_explain():
     assert any("nats" in text.get_text() for text in axes.get_legend().get_texts())
 
 
+def test_values_below_zero_are_seen():
+    axes = Figure().subplots()
+    plots.draw_diagnostics(axes, {"agent_steps": [1e6, 2e6], "q_mean": [float("nan"), -7.0], "td_error": [0.1, 0.2]})
+    assert axes.get_ylim()[0] < -7 and axes.get_ylim()[1] > 1
+
+
 HISTORY = [{"epoch": n, "loss": 2.0 / n, "accuracy": 1 - 0.5 / n} for n in (1, 2, 3, 4)]
 
 
