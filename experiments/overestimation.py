@@ -29,7 +29,7 @@ import numpy as np
 import tyro
 from jax import lax
 
-from jaxrl import cli, experiment, metrics, plots, rollout, training
+from jaxrl import cli, experiment, metrics, plots, provenance, rollout, training
 from jaxrl.algorithms.dqn import action_values, apply
 from jaxrl.checkpoint import Checkpoints
 from jaxrl.evaluation import uninterrupted
@@ -88,7 +88,8 @@ def main(config: Config):
             result["checkpoints"].append(row)
             progress.note(line(run, row))
     options = {name: getattr(config, name) for name in ("games", "greedy", "num_envs", "seed")}
-    training.write_json(config.output / "overestimation.json", options | {"runs": results})
+    content = options | {"runs": results} | provenance.measured_on("flax", "envpool")
+    training.write_json(config.output / "overestimation.json", content)
     plots.overestimation(config.output, results, "What Q-networks predict, and what they get")
     print(f"overestimation.json and curve.png are in {config.output}")
 

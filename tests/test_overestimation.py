@@ -62,6 +62,7 @@ def test_runs_are_compared_at_all_their_checkpoints(run_dir, short_games, tmp_pa
     single = change(run_dir, tmp_path / "single", double=False, seed=7)
     shutil.rmtree(single / "checkpoints" / "240")
     result = measure(tmp_path / "new" / "folder", run_dir, single)
+    assert "envpool" in result["versions"] and "commit" in result
     double, other = result["runs"]
     assert double["name"] == "DQN double c51 3-step on Riverraid-v5, seed 0"
     assert other["name"] == "DQN c51 3-step on Riverraid-v5, seed 7"
