@@ -22,19 +22,31 @@ from jaxrl import cli, environments, experiment, parallel, replay, rollout, trai
 from jaxrl.algorithms import dqn
 from jaxrl.networks import QNetwork
 
+READING = 2.5  # times the replay's own size is what reading it from a checkpoint takes of a host's memory
+OTHERS = 1.25  # leaves a fifth of a memory to everything else
 
-def check_memory(config: Config, pool: environments.Pool):
-    """Raise ValueError for a replay that does not fit into the device's memory."""
+
+def check_replay(config: Config, pool: environments.Pool):
+    """Raise ValueError for a replay that is too small to draw from, or does not fit into the device's memory."""
     settings = config.settings(pool)
-    per_step = replay.bytes_needed(settings._replace(length=1), 1, frame_bytes(pool))
-    on_host = jax.default_backend() == "cpu"
-    needed = config.replay_size * per_step // (1 if on_host else config.device_count)
-    free = parallel.free_memory()
-    if needed > free:
-        fits = free // per_step * (1 if on_host else config.device_count)
+    least = settings.stack + settings.steps + config.collect_steps
+    if settings.length < least or config.learning_starts < least * config.num_envs:
+        name = "replay_size" if settings.length < least else "learning_starts"
         raise ValueError(
-            f"--replay-size {config.replay_size} needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; "
-            f"{int(fits * 0.8) // 1000 * 1000} would fit."
+            f"{experiment.option(name)} {getattr(config, name)} is not enough for a first transition: with "
+            f"{config.num_envs} environments and {config.n_step} steps it takes {least * config.num_envs}."
+        )
+    per_step = replay.bytes_needed(settings._replace(length=1), 1, frame_bytes(pool))
+    devices = 1 if jax.default_backend() == "cpu" else config.device_count
+    reading = config.save_replay and jax.default_backend() == "cpu"
+    times, free = READING if reading else OTHERS, parallel.free_memory()
+    needed = times * config.replay_size * per_step / devices
+    if needed > free:
+        fits = int(free / times / per_step * devices) // 1000 * 1000
+        why = " to read it from a checkpoint (--no-save-replay: half of that)" if reading else ""
+        raise ValueError(
+            f"--replay-size {config.replay_size} needs {needed / 2**30:.1f} GiB{why}, and {free / 2**30:.1f} GiB are "
+            f"free; {fits} would fit."
         )
 
 
@@ -202,7 +214,7 @@ class Agent:
         key, draw_key, noise_key = jax.random.split(learner.key, 3)
         batch_size = config.batch_size // config.device_count
         batch = replay.sample(learner.replay, self.settings, draw_key, batch_size)
-        weight = jnp.full(batch_size, 1.0 / batch_size)
+        weight = (batch.probability > 0) / batch_size  # 0: no transition was found
         if config.prioritized:
             progress = jnp.minimum(learner.agent_steps / config.total_steps, 1.0)
             beta = config.importance_exponent + (1 - config.importance_exponent) * progress
@@ -235,7 +247,7 @@ def main(config: Config):
     """Train, or go on training, and leave the run's folder complete."""
     check(config)
     pool = experiment.probe(config)
-    check_memory(config, pool)
+    check_replay(config, pool)
     agent = Agent(config, pool)
     introduction = (
         f"{config.name}, preset {config.preset}; {config.num_envs} environments; "

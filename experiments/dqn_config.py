@@ -16,7 +16,6 @@ class Config(experiment.RunConfig):
     """
 
     algorithm: ClassVar[str] = "dqn"
-    may_change: ClassVar[tuple[str, ...]] = (*experiment.RunConfig.may_change, "save_replay")
 
     preset: str = "fast"
     """Atari: fast, rainbow (both for many environments), nature, double, prioritized, dueling (as published).
@@ -50,9 +49,9 @@ class Config(experiment.RunConfig):
     save_replay: bool = True
     """Keep the replay in checkpoints, which makes a resumed run exact; without, it starts empty and fills up again."""
     learning_starts: int = 20_000
-    """Agent steps of random actions before the first update."""
+    """Agent steps of random actions before the first update, resets counted in."""
     target_period: int = 1_000
-    """Updates after which the target network is made equal to the online one; 0 for soft updates."""
+    """Updates (not steps) after which the target network is made equal to the online one; 0 for soft updates."""
     target_rate: float = 0.005
     """How far a soft update moves the target network towards the online one."""
     exploration: Literal["linear", "spectrum"] = "linear"
@@ -74,7 +73,7 @@ class Config(experiment.RunConfig):
     max_grad_norm: float = 10.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
     loss: Literal["huber", "squared"] = "huber"
-    """Loss of an error of the value."""
+    """Loss of an error of the value; --distributional has losses of its own."""
     gamma: float = 0.99
     """Discount of a reward one agent step later."""
     hidden: tuple[int, ...] = (512,)
@@ -137,15 +136,18 @@ RAINBOW = {
     "double": True, "dueling": True, "prioritized": True, "noisy": True, "distributional": "c51", "n_step": 3,
     "priority_exponent": 0.5, "epsilon_final": 0.0, "epsilon_decay": 1, "evaluation_epsilon": 0.0,
 }  # fmt: skip
-NATURE = {  # "Human-level control through deep reinforcement learning", Extended Data Table 1
+# "Human-level control through deep reinforcement learning", Extended Data Table 1. Two numbers have other units there:
+# RMSProp's 0.01 goes with gradients summed over a batch of 32, which are means here; and the published code counts
+# agent steps, four an update, until the target network is renewed (10,000, and 30,000 in the tuned Double DQN).
+NATURE = {
     "protocol": "nature", "image_size": 84, "num_envs": 1, "collect_steps": 4, "updates": 1, "batch_size": 32,
     "n_step": 1, "replay_size": 1_000_000,
-    "learning_starts": 50_000, "target_period": 10_000, "epsilon_final": 0.1, "epsilon_decay": 1_000_000,
-    "evaluation_epsilon": 0.05, "optimizer": "rmsprop", "learning_rate": 2.5e-4, "optimizer_epsilon": 0.01,
+    "learning_starts": 50_000, "target_period": 2_500, "epsilon_final": 0.1, "epsilon_decay": 1_000_000,
+    "evaluation_epsilon": 0.05, "optimizer": "rmsprop", "learning_rate": 2.5e-4, "optimizer_epsilon": 0.01 / 32**2,
     "max_grad_norm": float("inf"), "total_steps": 50_000_000,
 }  # fmt: skip
 # "Deep reinforcement learning with double Q-learning" (https://arxiv.org/abs/1509.06461), the tuned version
-DOUBLE = NATURE | {"double": True, "target_period": 30_000, "epsilon_final": 0.01, "evaluation_epsilon": 0.001}
+DOUBLE = NATURE | {"double": True, "target_period": 7_500, "epsilon_final": 0.01, "evaluation_epsilon": 0.001}
 # "Prioritized experience replay" (https://arxiv.org/abs/1511.05952): the proportional variant, a quarter of the rate
 PRIORITIZED = DOUBLE | {"prioritized": True, "learning_rate": 2.5e-4 / 4}
 # "Dueling network architectures" (https://arxiv.org/abs/1511.06581)
@@ -212,6 +214,10 @@ def check(config: Config):
         raise ValueError("the replay keeps frames as they are, and --protocol origin normalises them; use machado.")
     if not config.hidden or min(config.hidden) < 1:
         raise ValueError(f"--hidden takes one or more widths above 0; got {' '.join(map(str, config.hidden)) or '-'}.")
+    if config.distributional != "none" and config.loss != "huber":
+        raise ValueError(
+            f"--loss {config.loss} is for values, and --distributional {config.distributional} has a loss of its own."
+        )
     if config.distributional == "c51" and not (config.v_min < config.v_max and config.outputs > 1):
         raise ValueError("c51 needs at least 2 atoms between --v-min and a --v-max that is larger.")
     for name in ("num_envs", "batch_size"):
@@ -227,13 +233,16 @@ def check(config: Config):
             f"--batch-size {config.batch_size} is more than the {config.learning_starts} steps that learning starts "
             f"with; raise --learning-starts, or draw at most as many."
         )
+    if config.learning_starts >= config.total_steps:
+        raise ValueError(
+            f"--learning-starts {config.learning_starts} leaves none of --total-steps {config.total_steps} to learn in."
+        )
+    if config.checkpoint_every < 2 * config.num_envs:
+        raise ValueError(
+            f"--checkpoint-every {config.checkpoint_every} must be at least twice the {config.num_envs} environments, "
+            f"as a checkpoint cuts the games and the step before a cut cannot be learnt from."
+        )
     if config.learning_starts > config.replay_size:
         raise ValueError(
             f"--learning-starts {config.learning_starts} is more than --replay-size {config.replay_size} can hold."
-        )
-    rows = config.n_step + (config.frame_stack or 1) + config.collect_steps  # a row is a step of all environments
-    if config.learning_starts < rows * config.num_envs:
-        raise ValueError(
-            f"--learning-starts {config.learning_starts} is not enough for a first transition: with {config.num_envs} "
-            f"environments and {config.n_step} steps it takes {rows * config.num_envs}."
         )

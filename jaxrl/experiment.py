@@ -24,7 +24,8 @@ class RunConfig:
     seed: int = 0
     """Seed of the parameters, the actions and the environments; the same seed gives the same run to the bit."""
     total_steps: int = 10_000_000
-    """Agent steps (not frames) to train for, over all environments."""
+    """Agent steps (not frames) to train for, over all environments; what changes until the end, such as a learning rate
+    that falls to 0, goes by the new number when a run goes on to another."""
     protocol: str = "machado"
     """Rules of the game: machado (sticky actions, no life-loss), nature, origin (the report's), or control."""
     run_dir: Path | None = None
@@ -77,6 +78,9 @@ def check(config: RunConfig):
         config, "total_steps", "num_envs", "device_count", "image_size", "frame_stack", "log_every", "checkpoint_every"
     )
     check_not_below(config, "seed", "evaluation_games")
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, int) and value >= 2**31:
+            raise ValueError(f"{option(name)} must be below 2^31 = {2**31:,}; got {value:,}.")
     parallel.check_device_count(config.device_count)
 
 
@@ -131,6 +135,10 @@ def train(config: RunConfig, agent: training.Agent, script: str, introduction: s
       script: how the script is called.
       introduction: printed before the run's folder.
     """
+    try:
+        jax.eval_shape(agent.init_params, jax.random.key(0))
+    except ValueError as error:
+        raise ValueError(f"--image-size {config.image_size} is too small for the network: {error}") from None
     run_dir = go_on(config) if config.resume else new_run(config)
     print(f"{introduction}; the run is in {run_dir}", flush=True)
 
@@ -196,7 +204,7 @@ def saved_config(config_type: type[RunConfig], run_dir) -> RunConfig:
 
 
 def config_to_resume(config_type: type[RunConfig], arguments) -> RunConfig | None:
-    """The saved config when the command line says --resume; it may then change only what leaves the run the same."""
+    """The saved config when the command line says --resume; what may then change is in `may_change`."""
     run_dir = cli.value_of("--resume", arguments)
     if run_dir is None:
         return None

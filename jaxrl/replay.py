@@ -76,7 +76,8 @@ class Batch(NamedTuple):
       r_t: the rewards of the steps between, discounted and summed.
       discount_t: the discount of what follows s_t: 0 where the episode terminated.
       index: int32 [B], which transition, for `set_priorities`.
-      probability: float32 [B], with which it was drawn.
+      probability: float32 [B], with which it was drawn (drawn uniformly: as if reset rows could be drawn too); 0 where
+        no transition was found.
     """
 
     s_tm1: jax.Array
@@ -313,17 +314,19 @@ def set_leaves(tree: tuple, index, value) -> tuple:
 
 
 def sample_tree(tree: tuple, key, batch: int) -> tuple[jax.Array, jax.Array]:
-    """Draw leaves in proportion to their values: index int32 [B], probability float32 [B]."""
-    total = tree[-1].sum()
+    """Draw leaves in proportion to their values: index int32 [B], probability float32 [B].
+
+    Each level has random numbers of its own: one float32 for all of them, of 2²³ values, cannot tell a million leaves
+    apart.
+    """
     node = jnp.zeros(batch, jnp.int32)
-    left = jax.random.uniform(key, (batch,)) * total
-    for level in reversed(tree):
+    for level, u in zip(reversed(tree), jax.random.uniform(key, (len(tree), batch)), strict=True):
         children = level[node]
         below = jnp.cumsum(children, 1)
+        left = u * below[:, -1]
         # The last child that has any part of the sum, when rounding leaves more than there is.
         last = jnp.max(jnp.where(children > 0, jnp.arange(BRANCHES), 0), 1)
         child = jnp.minimum(jnp.sum(below <= left[:, None], 1), last)
         taken = jnp.take_along_axis(children, child[:, None], 1)[:, 0]
-        left = jnp.maximum(left - (jnp.take_along_axis(below, child[:, None], 1)[:, 0] - taken), 0.0)
         node = node * BRANCHES + child.astype(jnp.int32)
-    return node, taken / total
+    return node, taken / tree[-1].sum()

@@ -194,7 +194,7 @@ class Tally:
             "games": self.games,
             "score_mean_100": float(np.mean(self.scores)) if self.scores else float("nan"),
         }
-        row |= {name: float(np.mean([r[name] for r in self.reports])) for name in self.reports[0]}
+        row |= {name: mean([report[name] for report in self.reports]) for name in self.reports[0]}
         row["params_digest"] = params_digest(params)
         self.reports, self.last = [], (agent_steps, seconds)
         return row
@@ -210,6 +210,12 @@ class Tally:
         """The tally that `array` gave."""
         scores = np.asarray(arrays["scores"])
         return cls(float(arrays["seconds"]), int(arrays["games"]), scores[~np.isnan(scores)].tolist())
+
+
+def mean(values) -> float:
+    """The mean of those that are there: what was not learnt yet has NaN."""
+    there = [value for value in values if not np.isnan(value)]
+    return float(np.mean(there)) if there else float("nan")
 
 
 PER_STEP = ("valid", "game_over", "score", "length")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxrl import replay
+from jaxrl import environments, replay, rollout
 from jaxrl.replay import Settings
 
 ENVS, GAMMA = 3, 0.9
@@ -75,31 +75,48 @@ def blocks(seen: Seen, count: int):
 
 
 @pytest.mark.parametrize("prioritized", [False, True])
-@pytest.mark.parametrize(("count", "steps", "stack"), [(1, 1, 4), (5, 3, 4), (4, 2, 1)])
+@pytest.mark.parametrize(("count", "steps", "stack"), [(1, 1, 4), (1, 3, 4), (1, 10, 1), (5, 3, 4), (4, 2, 1)])
 def test_every_transition_is_that_of_a_brute_force_replay(count, steps, stack, prioritized):
+    """And so is every priority: 1, the highest so far, when new, then what was last set; 0 for what cannot be drawn."""
     settings = Settings(length=40, stack=stack, steps=steps, gamma=GAMMA, prioritized=prioritized)
     seen = experience(240)
     state = replay.init(settings, ENVS, (1, 1), np.int32)
     insert = jax.jit(partial(replay.insert, settings=settings))
-    sample = jax.jit(partial(replay.sample, settings=settings, batch=512))
-    checked = set()
+    sample = jax.jit(partial(replay.sample, settings=settings, batch=256))
+    cut = jax.jit(partial(replay.cut, settings=settings))
+    now, checked, priority, highest, cuts = 0, set(), {}, 1.0, np.random.default_rng(7)
     for block, rows in enumerate(blocks(seen, count), 1):
+        if block > 1 and cuts.random() < 0.05:
+            state = cut(state)
+            seen.valid[now - 1], seen.done[now - 2] = False, True
+            rows.first[0], rows.valid[0] = True, True
         state, now = insert(state, seen=rows), block * count
+        window = range(max(0, now - settings.length) + stack - 1, now - steps)
+        if prioritized:
+            there = [(t, env) for t in window for env in range(ENVS) if seen.valid[t, env]]
+            priority = {at: priority.get(at, highest) for at in there}
+            leaves = np.zeros((settings.length, ENVS), np.float32)
+            for (t, env), value in priority.items():
+                leaves[t % settings.length, env] = value
+            np.testing.assert_allclose(state.tree[0].reshape(-1)[: leaves.size], leaves.reshape(-1), rtol=1e-5)
         if int(replay.drawable(state, settings)) < 12:
             continue
         batch = jax.tree.map(np.asarray, sample(state, key=jax.random.key(block)))
         if prioritized:
             state = replay.set_priorities(state, batch.index, np.abs(batch.r_t), 0.6)
-        for i in range(512):
+        for i in range(256):
             row, env = divmod(int(batch.index[i]), ENVS)
             t = now - 1 - (now - 1 - row) % settings.length
             assert batch.probability[i] > 0 and seen.valid[t, env]
-            assert now - settings.length + stack - 1 <= t < now - steps
+            assert t in window
             s_tm1, a_tm1, r_t, discount_t, s_t = transition_of(seen, t, env, settings)
             assert batch.s_tm1[i, 0, 0].tolist() == s_tm1 and batch.s_t[i, 0, 0].tolist() == s_t
             assert batch.a_tm1[i] == a_tm1
             np.testing.assert_allclose([batch.r_t[i], batch.discount_t[i]], [r_t, discount_t], rtol=1e-5, atol=1e-6)
             checked.add((t, env))
+            if prioritized:
+                priority[t, env] = (abs(float(batch.r_t[i])) + 1e-6) ** 0.6
+                highest = max(highest, priority[t, env])
     drawable = seen.valid[: 240 - steps].sum()
     assert len(checked) > 0.9 * drawable  # nearly every transition was drawn at some time
 
@@ -170,6 +187,20 @@ def test_a_draw_beyond_the_sum_is_the_last_leaf_with_a_priority(monkeypatch):
         assert (np.asarray(probability) > 0).all()
 
 
+def test_each_of_a_million_leaves_can_be_drawn():
+    """Every second one has priority 0.02: so many different ones are drawn as independent draws would be."""
+    leaves, draws, low = 2**20, 1_000_000, 0.02
+    value = jnp.where(jnp.arange(leaves) % 2 == 0, 1.0, low)
+    tree = replay.set_leaves(replay.init_tree(leaves), jnp.arange(leaves), value)
+    sample = jax.jit(lambda key: replay.sample_tree(tree, key, 50_000)[0])
+    drawn = np.concatenate([sample(key) for key in jax.random.split(jax.random.key(0), draws // 50_000)])
+    drawn = drawn[drawn % 2 == 1]
+    count, share = leaves // 2, low / (1 + low)
+    assert abs(len(drawn) - draws * share) < 4 * np.sqrt(draws * share)
+    repeated = len(drawn) ** 2 / (2 * count)
+    assert abs(len(drawn) - len(np.unique(drawn)) - repeated) < 5 * np.sqrt(repeated)
+
+
 def test_importance_weights():
     settings, state, _, _ = full(True)
     batch = replay.sample(state, settings, jax.random.key(0), 64)
@@ -193,7 +224,10 @@ def test_features_are_stored_as_they_are():
 
 
 def test_a_million_frames_take_less_than_seven_and_a_half_gigabytes():
-    assert replay.bytes_needed(Settings(length=125_000, prioritized=True), 8, 84 * 84) < 7.5e9
+    settings = Settings(length=125_000, prioritized=True)
+    held = jax.eval_shape(lambda: replay.init(settings, 8, (84, 84), np.uint8))
+    needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(held))
+    assert needed < 7.5e9 and replay.bytes_needed(settings, 8, 84 * 84) == pytest.approx(needed, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -234,3 +268,30 @@ def test_no_transition_goes_over_a_cut(steps, prioritized):
     np.testing.assert_array_equal(s_t, s_tm1 + taken)
     np.testing.assert_allclose(batch.discount_t, 0.5**taken)
     assert s_tm1[old].max() == 6 and {0, 6} <= set(s_tm1[old])
+
+
+@pytest.mark.parametrize("protocol", ["machado", "nature"])
+def test_the_stacks_are_those_that_the_game_showed(protocol):
+    """EnvPool's stack goes on after a lost life, under `nature`, where ours repeats the new episode's first frame."""
+    rows, envs = 400, 3
+    pool = environments.make("Breakout-v5", protocol, envs, 1, height=36, width=36, stack=4, max_episode_steps=90)
+
+    def act(memory, observation, first, key):
+        return jax.random.randint(key, (envs,), 0, pool.num_actions, jnp.int32), memory
+
+    play = jax.jit(lambda actor: rollout.rollout(actor, act, pool.step, rows))
+    normalizer = rollout.init_normalization(pool.protocol, envs)
+    _, seen = jax.device_get(play(rollout.init(pool.reset(), (), normalizer, jax.random.key(0))))
+    pool.close()
+    settings = Settings(length=2 * rows, stack=4)
+    ring = replay.insert(replay.init(settings, envs, (36, 36), np.uint8), settings, seen)
+    index = np.arange(3 * envs, (rows - 1) * envs)
+    index = index[seen.valid.reshape(-1)[index]]
+    batch = replay.gather(ring, settings, jnp.asarray(index), jnp.ones(len(index)))
+    row, env = np.divmod(index, envs)
+    t = np.arange(rows)[:, None]
+    age = t - np.maximum.accumulate(np.where(seen.first, t, 0))  # steps since the episode's first
+    whole = age >= settings.stack - 1
+    for shown, at in [(batch.s_tm1, row), (batch.s_t, row + 1)]:
+        same = (np.asarray(shown) == seen.observation[at, env]).all((1, 2, 3))
+        assert same[whole[at, env]].all() and same.all() == (protocol == "machado")

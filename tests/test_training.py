@@ -180,6 +180,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
     assert Checkpoints.open(tmp_path / "late" / "checkpoints").latest() == 240
 
 
+def test_the_row_in_which_learning_begins_shows_what_was_learnt():
+    tally, nothing = training.Tally(), {"score": np.zeros(2), "game_over": np.zeros(2, bool)}
+    for loss in (np.nan, 2.0, 4.0):
+        tally.add({"loss": np.float32(loss), "td_error": np.float32(np.nan), **nothing})
+    row = tally.row(3, 0, {"w": np.ones(2)})
+    assert row["loss"] == 3 and np.isnan(row["td_error"])
+
+
 def command(*arguments, script=A3C, **options):
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
@@ -226,13 +234,22 @@ def test_bad_input_of_dqn_is_one_sentence(tmp_path):
         (make(batch_size=61), "--batch-size 61 is more than the 60 steps that learning starts with"),
         (make(learning_starts=300), "--learning-starts 300 is more than --replay-size 240 can hold"),
         (make(learning_starts=8), "--learning-starts 8 is not enough.* it takes 40"),
-        (make(replay_size=10**12), r"--replay-size 10+ needs .* GiB, and .* would fit"),
+        (make(replay_size=10**9), r"--replay-size 10+ needs .* GiB to read it .*, and .* would fit"),
+        (make(replay_size=10**9, save_replay=False), r"--replay-size 10+ needs .* GiB, and .* would fit"),
+        (make(replay_size=8 * 4, learning_starts=20), "--replay-size 32 is not enough.* it takes 40"),
+        (make(learning_starts=480, replay_size=999), "--learning-starts 480 leaves none of --total-steps 480"),
+        (make(checkpoint_every=7), "--checkpoint-every 7 must be at least twice the 4"),
+        (make(distributional="qr", loss="squared"), "--distributional qr has a loss of its own"),
+        (make(image_size=8), "--image-size 8 is too small for the network: .*kernel"),
+        (make(seed=2**31), "--seed must be below 2.31"),
+        (make(total_steps=5 * 10**9), "--total-steps must be below 2.31"),
         (make(protocol="origin"), "--protocol origin normalises them"),
         (make(n_step=0), "--n-step must be above 0"),
         (make(hidden=()), "--hidden takes one or more widths"),
         (make(v_min=3.0, v_max=-3.0), "c51 needs .* --v-max that is larger"),
         (make(device_count=2, num_envs=5), "--num-envs 5 does not divide among 2 devices; the nearest .* 4"),
         (make(epsilon_final=1.5), "--epsilon-final lies in"),
+        (lambda: shell.config_to_resume(dqn.Config, ["--resume", "x", "--no-save-replay"]), "--save-replay cannot"),
         (lambda: dqn.preset("natur", "Pong-v5"), "no --preset 'natur' for Pong-v5; did you mean nature"),
         (lambda: dqn.preset("nature", "CartPole-v1"), "no --preset 'nature' for CartPole-v1"),
         (lambda: dqn.preset(None, "Pendulum-v1"), "continuous actions"),
