@@ -264,7 +264,8 @@ def run(agent: Agent, make_pools, evaluator_of, schedule: Schedule, run_dir: Pat
             for update in updates(agent, state, make_pools, schedule, start):
                 agent_steps, state = update.agent_steps, update.state
                 tally.add(update.report)
-                halt = update.boundary or stop.is_set()
+                stopping = stop.is_set()  # asked once: a signal from here on is for the next update, which saves
+                halt = update.boundary or stopping
                 if halt or agent_steps >= next_multiple(since, schedule.log_every):
                     row = tally.row(agent_steps, since, agent.frozen(state)["params"])
                     since = agent_steps
@@ -275,11 +276,11 @@ def run(agent: Agent, make_pools, evaluator_of, schedule: Schedule, run_dir: Pat
                     checkpoints.save(agent_steps, frozen, {"state": agent.saved(state), "tally": tally.array()})
                     saved = agent_steps
                     plots.curve(run_dir, title)
-                    if evaluator and not stop.is_set():
+                    if evaluator and not stopping:
                         evaluator.submit(agent_steps, frozen["params"], frozen["normalizer"])
                 if evaluator:
                     collect(evaluator, log, progress)
-                if stop.is_set():
+                if stopping:
                     break
         if evaluator:
             evaluator.close(wait=not stop.is_set())

@@ -305,6 +305,19 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     assert Checkpoints.open(run / "checkpoints").latest() > 0
 
 
+def test_a_signal_after_a_row_was_shown_saves_too(tmp_path, monkeypatch):
+    shown, stopped = training.Progress.update, []
+
+    def show(progress, row):
+        shown(progress, row)
+        if not stopped:  # a second one would interrupt at once
+            stopped.append(os.kill(os.getpid(), signal.SIGINT))
+
+    monkeypatch.setattr(training.Progress, "update", show)
+    run = train(tmp_path / "run", log_every=80)
+    assert 80 < Checkpoints.open(run / "checkpoints").latest() < 240
+
+
 def test_pool_seeds_differ_between_steps_and_devices():
     seeds = {training.pool_seed(s, step, d) for s in range(3) for step in range(0, 50, 10) for d in range(2)}
     assert len(seeds) == 30 and all(0 <= seed < 2**30 for seed in seeds)
