@@ -85,9 +85,14 @@ CASES = {
     "linear": ("linear", (normal(2, 3, 4), normal(4, 5), normal(5)), {}),
     "linear without bias": ("linear", (normal(4), normal(4, 5), None), {}),
     "linear empty batch": ("linear", (normal(0, 4), normal(4, 5), normal(5)), {}),
+    "linear empty rows": ("linear", (normal(3, 0), normal(0, 5), normal(5)), {}),
+    "linear no outputs, empty": ("linear", (normal(3, 4), normal(4, 0), normal(0)), {}),
     "lstm": ("lstm", recurrent(), {}),
     "lstm without reset": ("lstm", recurrent(reset=False), {}),
     "lstm of one step": ("lstm", recurrent(steps=1, batch=1), {}),
+    "lstm of empty sequence": ("lstm", recurrent(steps=0, reset=False), {}),
+    "lstm of empty batch": ("lstm", recurrent(batch=0), {}),
+    "lstm of empty input": ("lstm", recurrent(inputs=0), {}),
     "lstm_cell": ("lstm_cell", (recurrent()[0][0], *recurrent()[1:6]), {}),
     "elu": ("elu", (KINKS,), {}),
     "elu alpha": ("elu", (normal(7),), {"alpha": 0.3}),
@@ -135,10 +140,13 @@ CASES = {
     "gru": ("gru", gated(), {}),
     "gru without reset": ("gru", gated(reset=False), {}),
     "gru of one step": ("gru", gated(steps=1, batch=1), {}),
+    "gru of empty sequence": ("gru", gated(steps=0, reset=False), {}),
+    "gru of empty input": ("gru", gated(inputs=0), {}),
     "gru_cell": ("gru_cell", (gated()[0][0], *gated()[1:6]), {}),
     "dueling": ("dueling", (WEIGHT, ROWS), {}),
     "dueling max": ("dueling", (WEIGHT, np.round(ROWS)), {"combine": "max"}),
     "noisy_linear": ("noisy_linear", NOISY, {}),
+    "noisy_linear of empty batch": ("noisy_linear", (ROWS[:0], *NOISY[1:]), {}),
     "actor_critic_loss": ("actor_critic_loss", LOSS, {}),
     "squared_loss": ("squared_loss", around(0, 1), {}),
     "squared_loss weighted": ("squared_loss", around(0, 1, 2), {}),
@@ -197,6 +205,56 @@ def test_finite_differences(case, x64):
     check_grads(function, [jnp.asarray(args[i]) for i in free], order=order, modes=["rev"], atol=1e-5, rtol=1e-5)
 
 
+EDGE = np.array([-0.7, 0.0, 0.7])
+APART, CENTRE = np.array([[0.7, -0.7, 0.0, 2.0]]), np.zeros((1, 4))
+EDGES = {  # at kinks, ties, and where a choice between two forms changes
+    **{name: (name, (EDGE,), {}) for name in ("elu", "relu", "leaky_relu", "sigmoid", "tanh", "softplus", "gelu")},
+    "elu alpha": ("elu", (EDGE,), {"alpha": 0.3}),
+    "max_pool2d": ("max_pool2d", (np.zeros((1, 2, 2, 1)),), {"window": 2}),
+    "max_pool2d overlapping": ("max_pool2d", (np.round(IMAGES),), {"window": 3, "stride": 2, "padding": 1}),
+    "softmax": ("softmax", (np.zeros((2, 3)),), {}),
+    "log_softmax": ("log_softmax", (np.zeros((2, 3)),), {}),
+    "dueling max": ("dueling", (WEIGHT, np.round(ROWS)), {"combine": "max"}),
+    "huber_loss": ("huber_loss", (APART, CENTRE, np.abs(APART)), {"delta": 0.7}),
+    "quantile_huber_loss": ("quantile_huber_loss", (APART[0], CENTRE[0], np.array([0.1, 0.3, 0.5, 0.7])), {}),
+    "q_learning_loss": ("q_learning_loss", (APART, np.array([0]), CENTRE[0, :1]), {"delta": 0.7}),
+    "binary_cross_entropy": ("binary_cross_entropy", (APART, np.array([[0.0, 0.5, 0.2, 1.0]])), {}),
+    "categorical_cross_entropy": ("categorical_cross_entropy", (APART, np.array([[0.0, 1.0, 0.0, 0.0]])), {}),
+    "gaussian_nll": ("gaussian_nll", (APART, APART, APART - 1), {}),
+    "gaussian_kl": ("gaussian_kl", (APART, APART, APART, APART), {}),
+    "tanh_gaussian_log_prob": ("tanh_gaussian_log_prob", (CENTRE, CENTRE, APART), {}),
+}
+
+
+@pytest.mark.parametrize(("name", "args", "options"), EDGES.values(), ids=EDGES)
+def test_the_gradient_of_a_gradient_is_that_of_the_reference_at_kinks_and_ties(name, args, options, x64):
+    args = [jnp.asarray(a) for a in args]
+    free = [i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.floating)]
+
+    def hessian(function):
+        def scalar(*xs):
+            merged = list(args)
+            for i, x in zip(free, xs, strict=True):
+                merged[i] = x
+            y = function(*merged, **options)
+            return jnp.sum(jnp.sin(y)) + y.sum() * merged[0].sum() + y.sum() ** 2
+
+        places = tuple(range(len(free)))
+        return jax.jacrev(jax.grad(scalar, places), places)(*(args[i] for i in free))
+
+    for got, expected in zip(
+        *(jax.tree.leaves(hessian(f)) for f in (layer(name), getattr(reference, name))), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_second_derivative_without_a_bend():
+    """delta = inf is half the square, whose second derivative is 1."""
+    q, a = jnp.array([[0.5, 3.0]]), jnp.array([1])
+    hessian = jax.jacrev(jax.grad(lambda q: losses.q_learning_loss(q, a, jnp.zeros(1), delta=np.inf)))(q)
+    np.testing.assert_array_equal(hessian[0, :, 0], [[0, 0], [0, 1]])
+
+
 @pytest.mark.parametrize("case", ["noisy_linear", "batch_norm", "quantile_huber_loss weighted"])
 def test_what_takes_no_gradient_takes_none_in_the_gradient_of_a_gradient(case, x64):
     name, args, options = CASES[case]
@@ -223,6 +281,77 @@ def test_second_derivative_of_a_convolution(x64):
     check_grads(
         lambda x, w, b: layers.conv2d(x, w, b, stride=2, padding=1), (x, w, b), order=2, modes=["rev"], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["state", "input"])
+def test_a_reset_clears_a_state_that_is_no_number(name, bad, where):
+    """Before step 0 for one in the state, before step 1 for one in the input of step 0."""
+    args = list(audit.cast(recurrent() if name == "lstm" else gated(), np.float32))
+    states, step = slice(1, 3 if name == "lstm" else 2), 0 if where == "state" else 1
+    args[-1] = args[-1].at[step].set(True)
+    if where == "state":
+        args[states] = [jnp.full_like(s, bad) for s in args[states]]
+    else:
+        args[0] = args[0].at[0].set(bad)
+    free = tuple(range(len(args) - 1))
+
+    def total(function, *xs):
+        y, last = function(*xs, args[-1])
+        return jnp.sum(jnp.sin(y[step:])) + sum(jnp.sum(s) for s in jax.tree.leaves(last))
+
+    ours, theirs = (
+        jax.value_and_grad(partial(total, f), free)(*args[:-1]) for f in (layer(name), getattr(reference, name))
+    )
+    assert jnp.isfinite(ours[0]) and jnp.all(jnp.isfinite(ours[1][0][step:]))
+    if where == "state":
+        assert all(jnp.all(jnp.isfinite(g)) for g in ours[1])
+    for got, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+INDEXED = {
+    "softmax_cross_entropy": lambda i, weight=None: lambda x: losses.softmax_cross_entropy(x, i, weight),
+    "q_learning_loss": lambda i, weight=None: lambda x: losses.q_learning_loss(x, i, jnp.ones(len(i)), weight),
+    "actor_critic_loss": lambda i, weight=None: (
+        lambda x: losses.actor_critic_loss(
+            x, jnp.ones(len(i)), i, *[jnp.ones(len(i))] * 2, jnp.ones(len(i)) if weight is None else weight
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+@pytest.mark.parametrize("dtype", [np.int32, np.int8, np.uint8])
+def test_an_index_beyond_the_end_is_the_nearest_one_in_value_and_gradient(name, dtype):
+    x = jnp.asarray(normal(3, 4), jnp.float32)
+    beyond = np.array([-1, 4, 100]) if dtype != np.uint8 else np.array([0, 4, 255])
+    got, expected = (
+        jax.value_and_grad(INDEXED[name](jnp.asarray(i, dtype)))(x) for i in (beyond, np.clip(beyond, 0, 3))
+    )
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    masked = jax.value_and_grad(INDEXED[name](jnp.asarray(beyond, dtype), jnp.zeros(3)))(x)
+    for leaf in masked:
+        np.testing.assert_array_equal(leaf, 0)
+
+
+@pytest.mark.parametrize("combine", ["mean", "max"])
+def test_large_advantages_cost_the_value_no_digits(combine):
+    q = layers.dueling(jnp.float32(0.3), jnp.full(4, 1e9, jnp.float32), combine)
+    np.testing.assert_array_equal(q, np.full(4, np.float32(0.3)))
+
+
+def test_inference_far_from_zero_loses_no_digits():
+    """A mean of 1e5 with a variance of 3: x − mean is exact, and a product with the mean would not be."""
+    rng = np.random.default_rng(0)
+    x, mean, var = rng.normal(1e5, 3**0.5, size=(64, 5)).astype(np.float32), np.full(5, 1e5), np.full(5, 3.0)
+    scale, shift = normal(5), normal(5, seed=1)
+    args = [jnp.asarray(a, jnp.float32) for a in (x, scale, shift, mean, var)]
+    y, _ = layers.batch_norm(*args, training=False)
+    x_hat = (x.astype(np.float64) - mean) / np.sqrt(var + 1e-5)
+    np.testing.assert_allclose(y, np.float32(scale) * x_hat + np.float32(shift), rtol=1e-5, atol=1e-5)
 
 
 def test_the_slope_at_a_kink_is_the_left_one():
@@ -464,6 +593,8 @@ BAD = [
     (ValueError, r"target has shape \(4,\).*that of prediction", lambda: losses.squared_loss(X, X[0, 0, 0])),
     (ValueError, r"weight has shape \(5,\)", lambda: losses.huber_loss(X, X, jnp.ones(5))),
     (ValueError, r"delta must be above 0", lambda: losses.huber_loss(X, X, delta=0)),
+    (ValueError, r"delta must be .*finite.*got inf", lambda: losses.quantile_huber_loss(
+        X, X, jnp.ones(4), delta=np.inf)),
     (ValueError, r"tau has shape", lambda: losses.quantile_huber_loss(X, X, jnp.ones(3))),
     (ValueError, r"target has shape", lambda: losses.q_learning_loss(X, jnp.ones(X.shape[:3], int), X)),
     (TypeError, r"labels must hold integers", lambda: losses.softmax_cross_entropy(X, X[..., 0])),

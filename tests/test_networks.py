@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl.layers import reference
-from jaxrl.networks import VISION, modules, parameter_count, vision
+from jaxrl.networks import VISION, ActorCriticLSTM, QNetwork, modules, parameter_count, vision
 
 # Network, images, classes, and the parameters that the book (https://d2l.ai) or torchvision count.
 KNOWN = [
@@ -56,6 +56,31 @@ def test_running_statistics_move_in_training_only():
     assert all(jnp.any(b != a) for b, a in zip(before, after, strict=True))
     _, same = network.apply(variables, images, mutable=["batch_stats"])
     assert all(jnp.all(b == a) for b, a in zip(before, jax.tree.leaves(same["batch_stats"]), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [(VISION["lenet"](width=0.2), (0, 28, 28, 1)), (QNetwork(3, hidden=(8,)), (0, 84, 84, 4)),
+     (QNetwork(3, hidden=(8,), dueling="mean"), (0, 5))],
+    ids=["vision", "pictures", "features"],
+)  # fmt: skip
+def test_an_empty_batch_goes_through(network, shape):
+    x = jnp.zeros(shape)
+    params = network.init(jax.random.key(0), jnp.zeros((1, *shape[1:])))
+    y = network.apply(params, x)
+    assert y.shape[0] == 0
+    gradient = jax.grad(lambda params: network.apply(params, x).sum())(params)
+    assert all(not leaf.any() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("leading", [(0, 2), (3, 0)])
+def test_an_empty_sequence_goes_through(leading):
+    network = ActorCriticLSTM(3, features=2, hidden=4)
+    memory, first = network.initial_memory(leading[1]), jnp.zeros(leading, bool)
+    one = jnp.zeros((1, 1, 16, 16, 1)), network.initial_memory(1), jnp.zeros((1, 1), bool)
+    params = network.init(jax.random.key(0), *one)
+    logits, v, (h, _) = network.apply(params, jnp.zeros((*leading, 16, 16, 1)), memory, first)
+    assert logits.shape == (*leading, 3) and v.shape == leading and h.shape == (leading[1], 4)
 
 
 def test_pictures_that_are_too_small_are_refused():

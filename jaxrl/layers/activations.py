@@ -1,4 +1,8 @@
-"""Elementwise activations, with its derivative in terms of its output where that spares keeping x."""
+"""Elementwise activations, each with its derivative in terms of its output where that spares keeping x.
+
+A second derivative is autodiff of the rules, and must find the same slope at a kink as the first. Autodiff of a maximum
+takes the mean of both, so none stands there but in `larger`; the slope of |x| at 0 it takes to be 1.
+"""
 
 import math
 from functools import partial
@@ -11,7 +15,7 @@ from jaxrl.layers import checks
 
 
 def _elu_fwd(x, alpha):
-    y = jnp.where(x > 0, x, (alpha * jnp.expm1(jnp.minimum(x, 0))).astype(x.dtype))
+    y = jnp.where(x > 0, x, (alpha * jnp.expm1(jnp.minimum(x, 1))).astype(x.dtype))
     return y, y
 
 
@@ -117,8 +121,20 @@ def tanh(x) -> jax.Array:
     return _tanh(x)
 
 
+@jax.custom_jvp
+def larger(a, b):
+    """max(a, b) elementwise, of which a takes the derivative where they tie."""
+    return jnp.maximum(a, b)
+
+
+@larger.defjvp
+def _larger_jvp(primals, tangents):
+    (a, b), (da, db) = primals, tangents
+    return jnp.maximum(a, b), jnp.where(b > a, db, da)
+
+
 def _relu_fwd(x):
-    y = jnp.maximum(x, 0)
+    y = larger(jnp.zeros_like(x), x)
     return y, y
 
 
@@ -187,7 +203,7 @@ def leaky_relu(x, slope=0.01) -> jax.Array:
 
 
 def _softplus_fwd(x):
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x))), x
+    return jnp.where(x < 0, 0, x) + jnp.log1p(jnp.exp(-jnp.abs(x))), x
 
 
 def _softplus_bwd(x, dy):

@@ -12,7 +12,7 @@ def _sum(dq):
 
 
 def _mean_fwd(v, advantage):
-    return (v - advantage.mean(-1))[..., None] + advantage, None
+    return v[..., None] + (advantage - advantage.mean(-1, keepdims=True)), None
 
 
 def _mean_bwd(_, dq):
@@ -29,14 +29,19 @@ _mean.defvjp(_mean_fwd, _mean_bwd)
 
 
 def _max_fwd(v, advantage):
-    largest = advantage.max(-1, keepdims=True)
-    return v[..., None] - largest + advantage, jnp.argmax(advantage, -1, keepdims=True).astype(jnp.int32)
+    best = jnp.argmax(advantage, -1, keepdims=True).astype(jnp.int32)
+    largest = jnp.sum(_at(best, advantage), -1, keepdims=True)  # autodiff of a maximum would halve a tie
+    return v[..., None] + (advantage - largest), best
 
 
 def _max_bwd(best, dq):
     total = _sum(dq)
-    here = lax.broadcasted_iota(jnp.int32, dq.shape, dq.ndim - 1) == best
-    return total, dq - jnp.where(here, total[..., None], jnp.zeros((), dq.dtype))
+    return total, dq - _at(best, jnp.broadcast_to(total[..., None], dq.shape))
+
+
+def _at(best, a):
+    """a [..., A] at the best action, 0 elsewhere."""
+    return jnp.where(lax.broadcasted_iota(jnp.int32, a.shape, a.ndim - 1) == best, a, jnp.zeros((), a.dtype))
 
 
 @jax.custom_vjp

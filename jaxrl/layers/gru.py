@@ -23,7 +23,7 @@ from jax import lax
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import sigmoid, tanh
-from jaxrl.layers.recurrent import keep_state
+from jaxrl.layers.recurrent import before, keep_state
 
 
 def _gates(a, u, b_hn, h_tm1):
@@ -106,10 +106,7 @@ def _gru_fwd(x, h_0, w_ih, w_hh, b, b_hn, reset):
 def _gru_bwd(residuals, cotangents):
     x, h_0, w_ih, w_hh, reset, y, gates = residuals
     dy, dh_T = cotangents
-    h_tm1 = jnp.concatenate([h_0[None], y[:-1]])
-    if reset is not None:
-        h_tm1 = h_tm1 * ~reset[..., None]
-
+    h_tm1 = keep_state(reset, before(h_0, y))
     w_T = lax.optimization_barrier(w_hh.T)  # turned once, and not in every step
 
     def step(dh, now):
@@ -118,10 +115,9 @@ def _gru_bwd(residuals, cotangents):
         return keep_state(reset_t, through + _with_n(da, du_n) @ w_T), (da, du_n)
 
     dh_0, (da, du_n) = lax.scan(step, dh_T, (dy, gates, h_tm1, reset), reverse=True)
-    du = _with_n(da, du_n).reshape(-1, da.shape[-1])
-    rows = da.reshape(-1, da.shape[-1])
-    dw_ih = x.reshape(-1, x.shape[-1]).T @ rows
-    dw_hh = h_tm1.reshape(-1, h_tm1.shape[-1]).T @ du
+    du, rows = lax.collapse(_with_n(da, du_n), 0, 2), lax.collapse(da, 0, 2)
+    dw_ih = lax.collapse(x, 0, 2).T @ rows
+    dw_hh = lax.collapse(h_tm1, 0, 2).T @ du
     return da @ w_ih.T, dh_0, dw_ih, dw_hh, rows.sum(0), du_n.sum((0, 1)), None
 
 

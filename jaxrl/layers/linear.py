@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks
 
@@ -13,8 +14,8 @@ def _linear_fwd(x, w, b):
 
 def _linear_bwd(residuals, dy):
     x, w, has_bias = residuals
-    rows = dy.reshape(-1, dy.shape[-1])
-    dw = x.reshape(-1, x.shape[-1]).T @ rows
+    rows = lax.collapse(dy, 0, dy.ndim - 1)
+    dw = lax.collapse(x, 0, x.ndim - 1).T @ rows
     return dy @ w.T, dw, rows.sum(0) if has_bias else None
 
 

@@ -30,8 +30,8 @@ def _noisy_fwd(x, w, b, w_sigma, b_sigma, noise_in, noise_out):
 
 def _noisy_bwd(residuals, dy):
     x, noisy, noise_in, noise_out = residuals
-    rows = dy.reshape(-1, dy.shape[-1])
-    dw, db = x.reshape(-1, x.shape[-1]).T @ rows, rows.sum(0)
+    rows = lax.collapse(dy, 0, dy.ndim - 1)
+    dw, db = lax.collapse(x, 0, x.ndim - 1).T @ rows, rows.sum(0)
     dw_sigma = dw * (noise_in[:, None] * noise_out[None])
     return dy @ noisy.T, dw, db, dw_sigma, db * noise_out, None, None
 

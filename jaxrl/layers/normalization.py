@@ -106,7 +106,7 @@ def layer_norm(x, scale, bias, epsilon=1e-5) -> jax.Array:
 def _infer_fwd(epsilon, x, scale, bias, mean, var):
     wide, scale_, bias_, mean_, var_ = _wide(x, scale, bias, mean, var)
     slope = scale_ * lax.rsqrt(var_ + epsilon)
-    y = _like(slope, x) * wide + _like(bias_ - slope * mean_, x)
+    y = _like(slope, x) * (wide - _like(mean_, x)) + _like(bias_, x)  # slope · mean apart would cost digits
     return y.astype(x.dtype), (x, scale, mean, var)
 
 

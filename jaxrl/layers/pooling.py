@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxrl.layers import checks
+from jaxrl.layers.activations import larger
 from jaxrl.layers.conv import pads_of, pair_of
 from jaxrl.layers.conv_forms import interleave
 
@@ -86,7 +87,7 @@ def _largest(window, x):
     for number, tap in enumerate(taps[1:], 1):
         seen = _tap(window, padded, tap)
         index = jnp.where(seen > y, jnp.asarray(number, index.dtype), index)
-        y = jnp.maximum(y, seen)
+        y = larger(y, seen)
     return y, index
 
 
@@ -110,7 +111,7 @@ def max_pool2d(x, window, stride=None, padding=0) -> jax.Array:
         dx[n, u, w, c] = Σ dy[n, o, v, c] over the windows (o, v) whose maximum stands at (u, w)
 
     Where several entries of a window tie, the first in row-major order gets the whole gradient. Only the number of the
-    winning tap is kept for the backward pass, one byte an output.
+    winning tap is kept for the backward pass, one byte an output (four where a window has more than 256 taps).
 
     Args:
       x: [B, H, W, C].

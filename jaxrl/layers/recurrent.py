@@ -79,8 +79,13 @@ def lstm_cell(x, h, c, w_ih, w_hh, b) -> tuple[jax.Array, jax.Array]:
 
 
 def keep_state(reset, state):
-    """The state [B, H], zeroed where reset [B]."""
-    return state if reset is None else state * ~reset[:, None]
+    """The state [..., B, H], zero where reset [..., B], whatever it was: 0 times what is no number is none."""
+    return state if reset is None else jnp.where(reset[..., None], 0, state)
+
+
+def before(first, states):
+    """The states [T, B, H] one step late."""
+    return jnp.concatenate([first[None], states[:-1]])[: len(states)]  # of no step too
 
 
 def _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset):
@@ -99,10 +104,7 @@ def _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset):
 def _lstm_bwd(residuals, cotangents):
     x, h_0, c_0, w_ih, w_hh, reset, y, cells, gates = residuals
     dy, (dh_T, dc_T) = cotangents
-    keep = None if reset is None else ~reset[..., None]
-    h_tm1, c_tm1 = jnp.concatenate([h_0[None], y[:-1]]), jnp.concatenate([c_0[None], cells[:-1]])
-    if keep is not None:
-        h_tm1, c_tm1 = h_tm1 * keep, c_tm1 * keep
+    h_tm1, c_tm1 = (keep_state(reset, before(*states)) for states in ((h_0, y), (c_0, cells)))
 
     w_T = lax.optimization_barrier(w_hh.T)  # turned once, and not in every step
 
@@ -113,9 +115,9 @@ def _lstm_bwd(residuals, cotangents):
         return (keep_state(reset_t, dz @ w_T), keep_state(reset_t, dc)), dz
 
     (dh_0, dc_0), dz = lax.scan(step, (dh_T, dc_T), (dy, gates, c_tm1, cells, reset), reverse=True)
-    rows = dz.reshape(-1, dz.shape[-1])
-    dw_ih = x.reshape(-1, x.shape[-1]).T @ rows
-    dw_hh = h_tm1.reshape(-1, h_tm1.shape[-1]).T @ rows
+    rows = lax.collapse(dz, 0, 2)
+    dw_ih = lax.collapse(x, 0, 2).T @ rows
+    dw_hh = lax.collapse(h_tm1, 0, 2).T @ rows
     return dz @ w_ih.T, dh_0, dc_0, dw_ih, dw_hh, rows.sum(0), None
 
 

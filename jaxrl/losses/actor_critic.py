@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks, log_softmax
+from jaxrl.losses import choice
 
 
 def _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
     log_pi = log_softmax(logits)
     pi = jnp.exp(log_pi)
-    log_pi_a = jnp.take_along_axis(log_pi, a[..., None], -1)[..., 0]
+    log_pi_a = choice.chosen(log_pi, a)
     entropy = -jnp.sum(pi * log_pi, -1)
     error = target - v
     each = -log_pi_a * advantage - entropy_coefficient * entropy + value_coefficient * 0.5 * error * error
@@ -21,7 +22,7 @@ def _actor_critic_bwd(residuals, dy):
     log_pi, a, advantage, error, weight, entropy_coefficient, value_coefficient = residuals
     pi = jnp.exp(log_pi)
     taken = jax.nn.one_hot(a, pi.shape[-1], dtype=pi.dtype)
-    log_pi_a = jnp.sum(taken * log_pi, -1)
+    log_pi_a = choice.chosen(log_pi, a)
     entropy = -jnp.sum(pi * log_pi, -1)
     dlogits = advantage[..., None] * (pi - taken) + entropy_coefficient * pi * (log_pi + entropy[..., None])
     dv = -value_coefficient * error
@@ -66,7 +67,7 @@ def actor_critic_loss(
     Args:
       logits: [..., A].
       v: values [...].
-      a: actions, int [...].
+      a: actions, int [...], from 0 to A − 1; one beyond an end counts as that end.
       advantage: A [...].
       target: G [...].
       weight: [...]; 0 masks a row.
@@ -82,4 +83,5 @@ def actor_critic_loss(
     for name, array in {"v": v, "a": a, "advantage": advantage, "target": target, "weight": weight}.items():
         checks.shape(name, array, jnp.shape(logits)[:-1], "logits without its last axis")
     coefficients = (jnp.asarray(c, jnp.result_type(logits)) for c in (entropy_coefficient, value_coefficient))
+    a = choice.within(a, jnp.shape(logits)[-1])
     return _actor_critic(logits, v, a, advantage, target, weight, *coefficients)

@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks, log_softmax, sigmoid
-from jaxrl.losses import weighting
+from jaxrl.losses import choice, weighting
 
 
 def _cross_entropy_fwd(logits, labels, weight):
     log_p = log_softmax(logits)
-    each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    each = -choice.chosen(log_p, labels)
     return weighting.total(weight, each), (log_p, labels, weight)
 
 
 def _cross_entropy_bwd(residuals, dy):
     log_p, labels, weight = residuals
-    each = -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    each = -choice.chosen(log_p, labels)
     label = jax.nn.one_hot(labels, log_p.shape[-1], dtype=log_p.dtype)
     dlogits = weighting.over_entries(dy * weight) * (jnp.exp(log_p) - label)
     return dlogits, None, weighting.dweight(weight, dy, each)
@@ -36,7 +36,7 @@ def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
 
     Args:
       logits: [..., K].
-      labels: int [...], from 0 to K − 1.
+      labels: int [...], from 0 to K − 1; one beyond an end counts as that end.
       weight: [...], or a scalar; None for the mean.
 
     Raises: ValueError on shapes that do not fit, TypeError on types that do not.
@@ -44,13 +44,13 @@ def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
     checks.floating(logits=logits)
     checks.integer("the classes", labels=labels)
     checks.shape("labels", labels, jnp.shape(logits)[:-1], "logits without its last axis")
-    return _cross_entropy(logits, jnp.asarray(labels), weighting.weights(weight, jnp.shape(logits)[:-1], logits))
+    labels = choice.within(labels, logits.shape[-1])
+    return _cross_entropy(logits, labels, weighting.weights(weight, logits.shape[:-1], logits))
 
 
 def _binary_each(logits, targets):
-    zero = jnp.zeros((), logits.dtype)
-    small = jnp.log1p(jnp.exp(-jnp.abs(logits)))
-    return small + targets * jnp.maximum(-logits, zero) + (1 - targets) * jnp.maximum(logits, zero)
+    small, below = jnp.log1p(jnp.exp(-jnp.abs(logits))), logits < 0
+    return small + targets * jnp.where(below, -logits, 0) + (1 - targets) * jnp.where(below, 0, logits)
 
 
 def _binary_fwd(logits, targets, weight):

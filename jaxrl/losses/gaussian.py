@@ -11,8 +11,8 @@ LOG_2 = 0.6931471805599453
 
 
 def _over(a, log_std):
-    """a e^(−log_std), and 0 where a is, for 0 · ∞ is no number."""
-    return jnp.where(a == 0, a, a * jnp.exp(-log_std))
+    """a e^(−log_std), with a factor that stays finite, for 0 · ∞ is no number."""
+    return a * jnp.minimum(jnp.exp(-log_std), jnp.finfo(a.dtype).max)
 
 
 def _nll(z, log_std):

@@ -1,5 +1,6 @@
 """Losses of an error: squared, Huber, of quantiles, and of the action that was taken."""
 
+import math
 from functools import partial
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
-from jaxrl.losses import weighting
+from jaxrl.losses import choice, weighting
 
 
 def _half_square(error):
@@ -50,8 +51,15 @@ def squared_loss(prediction, target, weight=None) -> jax.Array:
 
 
 def _huber_each(delta, error):
+    if delta == math.inf:
+        return _half_square(error)  # in the other branch ∞ − ∞ would be no number
     size = jnp.abs(error)
     return jnp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
+
+
+def _huber_slope(delta, error):
+    """clip(e, −δ, δ), of which autodiff takes the slope 1 at ±δ, and not the mean of 1 and 0."""
+    return jnp.where(jnp.abs(error) > delta, jnp.sign(error) * delta, error)
 
 
 def _huber_fwd(delta, prediction, target, weight):
@@ -61,7 +69,7 @@ def _huber_fwd(delta, prediction, target, weight):
 
 def _huber_bwd(delta, residuals, dy):
     error, weight = residuals
-    dtarget = dy * weight * jnp.clip(error, -delta, delta)
+    dtarget = dy * weight * _huber_slope(delta, error)
     return -dtarget, dtarget, weighting.dweight(weight, dy, _huber_each(delta, error))
 
 
@@ -102,7 +110,7 @@ def _quantile_each(delta, theta, target, tau):
     error = target[..., None, :] - theta[..., :, None]
     tilt = jnp.abs(_middle(tau, error) - (error < 0))
     each = jnp.sum(jnp.mean(tilt * _huber_each(delta, error) / delta, -1), -1)
-    return each, tilt * jnp.clip(error, -delta, delta) / delta
+    return each, tilt * _huber_slope(delta, error) / delta
 
 
 def _middle(tau, error):
@@ -145,29 +153,29 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
       target: samples or quantiles of the target [..., M].
       tau: [N], between 0 and 1; (i + ½) / N for QR-DQN.
       weight: [...], or a scalar; None for the mean.
-      delta: δ, a Python number above 0.
+      delta: δ, a finite Python number above 0.
 
-    Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
-    floating-point.
+    Raises: ValueError on shapes that do not fit or a delta that is not above 0 and finite, TypeError on arguments that
+    are not floating-point.
     """
     checks.floating(theta=theta, target=target, tau=tau)
     rows = jnp.shape(theta)[:-1]
     checks.shape("target", target, (*rows, None), "the rows of theta")
     checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
-    if not delta > 0:
-        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    if not 0 < delta < math.inf:
+        raise ValueError(f"delta must be above 0 and finite, for the loss is divided by it; got {delta!r}.")
     tau = lax.stop_gradient(tau)  # in the gradient of a gradient too
     return _quantile(float(delta), theta, target, tau, weighting.weights(weight, rows, theta))
 
 
 def _q_learning_fwd(delta, actions, q_tm1, a_tm1, target, weight):
-    error = target - jnp.take_along_axis(q_tm1, a_tm1[..., None], -1)[..., 0]
+    error = target - choice.chosen(q_tm1, a_tm1)
     return weighting.total(weight, _huber_each(delta, error)), (error, a_tm1, weight)
 
 
 def _q_learning_bwd(delta, actions, residuals, dy):
     error, a_tm1, weight = residuals
-    dtarget = dy * weight * jnp.clip(error, -delta, delta)
+    dtarget = dy * weight * _huber_slope(delta, error)
     taken = jax.nn.one_hot(a_tm1, actions, dtype=dtarget.dtype)
     return -dtarget[..., None] * taken, None, dtarget, weighting.dweight(weight, dy, _huber_each(delta, error))
 
@@ -190,7 +198,7 @@ def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
 
     Args:
       q_tm1: values of the actions [..., A].
-      a_tm1: the actions taken, int [...].
+      a_tm1: the actions taken, int [...], from 0 to A − 1; one beyond an end counts as that end.
       target: [...].
       weight: [...] (importance weights), or a scalar; None for the mean.
       delta: δ, a Python number above 0; float("inf") for half the squared error.
@@ -205,4 +213,5 @@ def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
     if not delta > 0:
         raise ValueError(f"delta must be above 0; got {delta!r}.")
     actions = jnp.shape(q_tm1)[-1]
-    return _q_learning(float(delta), actions, q_tm1, jnp.asarray(a_tm1), target, weighting.weights(weight, rows, q_tm1))
+    a_tm1 = choice.within(a_tm1, actions)
+    return _q_learning(float(delta), actions, q_tm1, a_tm1, target, weighting.weights(weight, rows, q_tm1))

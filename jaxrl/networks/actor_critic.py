@@ -1,7 +1,10 @@
 """Networks that act and judge: logits of a policy, and values."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl import layers
 from jaxrl.layers import initializers
@@ -36,11 +39,10 @@ class ActorCriticLSTM(nn.Module):
 
         Returns: logits [T, B, A], values [T, B], memory.
         """
-        steps_batch = observation.shape[:2]
-        x = unit_range(observation.reshape((-1,) + observation.shape[2:]))
+        x = unit_range(lax.collapse(observation, 0, 2))
         for i in range(4):
             x = layers.elu(Conv2d(self.features, kernel=3, stride=2, padding=1, name=f"conv_{i}")(x))
-        x = x.reshape(steps_batch + (-1,))
+        x = x.reshape(*observation.shape[:2], math.prod(x.shape[1:]))  # which of no image -1 is not
         x, memory = LSTM(self.hidden, name="lstm")(x, memory, first)
         logits = Linear(self.num_actions, initializers.normalized_columns(0.01), name="actor")(x)
         v = Linear(1, initializers.normalized_columns(1.0), name="critic")(x)

@@ -4,6 +4,7 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl import layers
 from jaxrl.layers.initializers import normalized_columns
@@ -49,13 +50,13 @@ class QNetwork(nn.Module):
         if x.ndim == 4:
             for i, (features, kernel, stride) in enumerate(((32, 8, 4), (64, 4, 2), (64, 3, 1))):
                 x = layers.relu(Conv2d(features, kernel, stride, w_init=he, name=f"conv_{i}")(x))
-            x = x.reshape(x.shape[0], -1)
+            x = lax.collapse(x, 1)
         for i, width in enumerate(self.hidden[:-1]):
             x = layers.relu(hidden(width, name=f"hidden_{i}")(x))
 
         def head(name, actions):
             y = layers.relu(hidden(self.hidden[-1], name=f"{name}_hidden")(x))
-            return last(actions * self.outputs, name=name)(y).reshape(-1, actions, self.outputs)
+            return last(actions * self.outputs, name=name)(y).reshape(len(y), actions, self.outputs)
 
         if self.dueling == "none":
             return head("q", self.num_actions)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl import layers
 from jaxrl.layers import checks
@@ -71,7 +72,7 @@ def dense_relu_dropout(x, training, features):
 
 def flat(x):
     """[B, H, W, C] to [B, H W C]."""
-    return x.reshape(x.shape[0], -1)
+    return lax.collapse(x, 1)
 
 
 class LeNet(Classifier):
