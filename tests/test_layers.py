@@ -447,6 +447,50 @@ def test_extreme_losses_are_numbers(name):
         assert not jnp.any(jnp.isnan(leaf))
 
 
+HUGE = jnp.array([-1e30, 0.0, 1e30])
+
+
+def test_a_weight_of_zero_masks_a_loss_that_is_infinite():
+    one, zero, pair = jnp.ones(1), jnp.zeros(1), jnp.array([[1e30, -1e30]])
+    calls = {
+        "squared": lambda v, w: losses.squared_loss(v, zero, w),
+        "nll": lambda v, w: losses.gaussian_nll(v[:, None], zero[:, None], zero[:, None], w),
+        "actor-critic": lambda v, w: losses.actor_critic_loss(pair, v, jnp.array([1]), v, zero, w),
+    }
+    for name, call in calls.items():
+        for weight in (zero, jnp.zeros(())) if name != "actor-critic" else (zero,):
+            value, (dv, _) = jax.value_and_grad(call, (0, 1))(1e30 * one, weight)
+            assert value == 0 and dv == 0, name
+        assert call(1e30 * one, one) == jnp.inf, name
+        check_grads(call, (one, zero), order=2, modes=["rev"], rtol=0.1, atol=0.05)
+
+
+def test_an_impossible_action_is_no_nan():
+    """Its logit is −∞, its probability 0, and 0 log 0 counts as 0."""
+    logits, one = jnp.array([[0.5, -jnp.inf, 1.0], [1e30, -1e30, 0.0]]), jnp.ones(2)
+    p = jnp.array([[0.4, 0.0, 0.6], [1.0, 0.0, 0.0]])
+    actor_critic = lambda z: losses.actor_critic_loss(z, one, jnp.array([0, 0]), one, one, one)  # noqa: E731
+    for loss in (actor_critic, lambda z: losses.categorical_cross_entropy(z, p)):
+        for leaf in (*jax.value_and_grad(loss)(logits), jax.jacrev(jax.grad(loss))(logits)):
+            assert jnp.all(jnp.isfinite(leaf))
+    rest = one[:1], jnp.array([0]), *[one[:1]] * 3
+    with_it, without = (losses.actor_critic_loss(z, *rest) for z in (logits[:1], logits[:1, ::2]))
+    np.testing.assert_allclose(with_it, without, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lstm_cell", "gru_cell", "lstm", "gru"])
+def test_extreme_recurrent_states_are_numbers(name):
+    gates, states = (4, 2) if name.startswith("lstm") else (3, 1)
+    w, b = jnp.full((1, gates), 0.5), jnp.zeros(gates)
+    weights = (w, w, b) if states == 2 else (w, w, b, b[:1])
+    x, state = (a.reshape(-1, 1) for a in jnp.meshgrid(HUGE, HUGE))
+    args = x if "cell" in name else x[None], *[state] * states, *weights
+    values, vjp = jax.vjp(layer(name), *args)
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(values))
+    for leaf in jax.tree.leaves(vjp(jax.tree.map(jnp.ones_like, values))):
+        assert not jnp.any(jnp.isnan(leaf))  # some are beyond the largest number
+
+
 def test_infinities_saturate():
     x = jnp.array([-jnp.inf, jnp.inf])
     np.testing.assert_array_equal(layers.sigmoid(x), [0, 1])

@@ -2,7 +2,8 @@
 
 A loss is Σ weight · (loss of a row) over all rows, so that one argument masks, averages and takes importance weights.
 A weight is one number for each row, or one for all; where it is left out it is 1 / (number of rows), and the loss is
-the mean. It has a gradient like any other argument: the loss of its row, or of all.
+the mean. 0 masks a row even where its loss is infinite. It has a gradient like any other argument: the loss of its row,
+or of all.
 """
 
 from jaxrl.losses.actor_critic import actor_critic_loss as actor_critic_loss

@@ -3,19 +3,19 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import checks, log_softmax
-from jaxrl.losses import choice
+from jaxrl.layers import checks
+from jaxrl.losses import choice, weighting
 
 
 def _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
-    log_pi = log_softmax(logits)
+    log_pi = choice.log_probabilities(logits)
     pi = jnp.exp(log_pi)
     log_pi_a = choice.chosen(log_pi, a)
     entropy = -jnp.sum(pi * log_pi, -1)
     error = target - v
     each = -log_pi_a * advantage - entropy_coefficient * entropy + value_coefficient * 0.5 * error * error
     residuals = (log_pi, a, advantage, error, weight, entropy_coefficient, value_coefficient)
-    return jnp.sum(weight * each), residuals
+    return weighting.total(weight, each), residuals
 
 
 def _actor_critic_bwd(residuals, dy):
@@ -65,7 +65,7 @@ def actor_critic_loss(
     (https://arxiv.org/abs/1602.01783).
 
     Args:
-      logits: [..., A].
+      logits: [..., A]; −∞ for an action that cannot be taken.
       v: values [...].
       a: actions, int [...], from 0 to A − 1; one beyond an end counts as that end.
       advantage: A [...].

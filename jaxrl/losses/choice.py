@@ -1,12 +1,19 @@
-"""Which entry of a row counts, by its number: one rule for a value and its gradient."""
+"""What losses of a choice share: which entry of a row counts, and the probabilities of all."""
 
 import jax
 import jax.numpy as jnp
+
+from jaxrl.layers import log_softmax
 
 
 def within(index, count: int) -> jax.Array:
     """Indices of 0 to count − 1; one beyond an end becomes that end."""
     return jnp.clip(jnp.asarray(index, jnp.int32), 0, count - 1)
+
+
+def log_probabilities(logits) -> jax.Array:
+    """log_softmax, with the lowest finite number for log 0: p log p must be 0 for p = 0, and 0 · ∞ is no number."""
+    return jnp.maximum(log_softmax(logits), jnp.finfo(logits.dtype).min)
 
 
 def chosen(values, index) -> jax.Array:

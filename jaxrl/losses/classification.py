@@ -94,7 +94,7 @@ def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
 
 
 def _cross_entropy_to_fwd(logits, p, weight):
-    log_q = log_softmax(logits)
+    log_q = choice.log_probabilities(logits)
     return weighting.total(weight, -jnp.sum(p * log_q, -1)), (log_q, p, weight)
 
 

@@ -57,9 +57,16 @@ def _huber_each(delta, error):
     return jnp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _huber_slope(delta, error):
-    """clip(e, −δ, δ), of which autodiff takes the slope 1 at ±δ, and not the mean of 1 and 0."""
-    return jnp.where(jnp.abs(error) > delta, jnp.sign(error) * delta, error)
+    """clip(e, −δ, δ). At ±δ its own slope is 1, where autodiff would take the mean of 1 and 0."""
+    return jnp.clip(error, -delta, delta)
+
+
+@_huber_slope.defjvp
+def _huber_slope_jvp(delta, primals, tangents):
+    (error,), (derror,) = primals, tangents
+    return _huber_slope(delta, error), jnp.where(jnp.abs(error) <= delta, derror, 0)
 
 
 def _huber_fwd(delta, prediction, target, weight):

@@ -18,8 +18,10 @@ def weights(weight, rows, like):
 
 
 def total(weight, each):
-    """Σ weight · each."""
-    return jnp.sum(weight * each) if weight.ndim else weight * jnp.sum(each)
+    """Σ weight · each, in which a weight of 0 masks what is infinite: 0 · ∞ is no number."""
+    each = each if weight.ndim else jnp.sum(each)
+    limit = jnp.finfo(each.dtype).max
+    return jnp.sum(weight * jnp.where(weight == 0, jnp.clip(each, -limit, limit), each))
 
 
 def dweight(weight, dy, each):
