@@ -530,6 +530,36 @@ def test_bfloat16_in_bfloat16_out(case):
     assert {leaf.dtype for leaf in jax.tree.leaves((value, gradients))} == {jnp.dtype(jnp.bfloat16)}
 
 
+MIXED = ["conv2d same", "conv_transpose2d same", "linear", "noisy_linear", "lstm", "lstm_cell", "gru", "gru_cell",
+         "dueling", "layer_norm", "batch_norm", "batch_norm inference", "actor_critic_loss", "squared_loss weighted",
+         "huber_loss", "q_learning_loss", "quantile_huber_loss", "binary_cross_entropy", "gaussian_nll", "gaussian_kl",
+         "categorical_cross_entropy weighted", "tanh_gaussian_log_prob"]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MIXED)
+@pytest.mark.parametrize("half", [slice(0, 1), slice(1, None)], ids=["first", "others"])
+def test_a_gradient_has_the_type_of_its_argument_where_types_differ(case, half):
+    name, args, options = CASES[case]
+    args = list(audit.cast(args, np.float32))
+    args[half] = audit.cast(args[half], jnp.bfloat16)
+    free = tuple(i for i, a in enumerate(args) if a is not None and jnp.issubdtype(a.dtype, jnp.floating))
+
+    def total(*args):
+        return sum(
+            jnp.sum(jnp.sin(2.0 * v)) for v in jax.tree.leaves(layer(name)(*(2 * args[0], *args[1:]), **options))
+        )
+
+    gradients = jax.grad(total, free)(*args)
+    assert [g.dtype for g in gradients] == [args[i].dtype for i in free]
+
+
+def test_arguments_may_be_numpy_arrays():
+    row = layers.embedding(np.array([5, -1]), np.arange(6.0).reshape(3, 2))
+    assert isinstance(row, jax.Array)
+    np.testing.assert_array_equal(row, [[4, 5], [4, 5]])
+    assert isinstance(layers.relu(np.ones(3)), jax.Array)
+
+
 @pytest.mark.parametrize(
     "case",
     ["conv2d by residues", "lstm", "elu", "actor_critic_loss", "conv_transpose2d", "max_pool2d overlapping", "gru",

@@ -3,6 +3,9 @@
 Images are NHWC and kernels HWIO; sequences are time-major; the LSTM's gates are i, f, g, o, the GRU's r, z, n.
 Functions defined through `custom_vjp` have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`, `jax.hessian`); reverse
 mode works, also twice.
+
+Where floating-point arguments differ in type they are promoted, as by `jax.numpy`, and each gradient has its argument's
+type. Normalisation alone keeps the type of x.
 """
 
 from jaxrl.layers.activations import elu as elu

@@ -47,7 +47,7 @@ def elu(x, alpha=1.0) -> jax.Array:
 
     Raises: ValueError when alpha is not above 0, TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     if not alpha > 0:
         raise ValueError(f"alpha must be above 0, or the output does not tell the branch; got {alpha}.")
     return _elu(x, float(alpha))
@@ -82,7 +82,7 @@ def sigmoid(x) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     return _sigmoid(x)
 
 
@@ -117,7 +117,7 @@ def tanh(x) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     return _tanh(x)
 
 
@@ -163,7 +163,7 @@ def relu(x) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     return _relu(x)
 
 
@@ -198,7 +198,7 @@ def leaky_relu(x, slope=0.01) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     return _leaky_relu(x, float(slope))
 
 
@@ -231,7 +231,7 @@ def softplus(x) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     return _softplus(x)
 
 
@@ -289,5 +289,5 @@ def gelu(x, approximate=False) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     return _gelu(x, bool(approximate))

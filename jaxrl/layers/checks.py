@@ -3,14 +3,19 @@
 import jax.numpy as jnp
 
 
-def floating(**arrays):
-    """Raise TypeError unless every named array (None is passed over) holds floating-point numbers."""
+def floating(**arrays) -> list:
+    """The named arrays (None stays) as JAX arrays of one type, the widest of theirs: so each gradient has its own.
+
+    Raises: TypeError unless all hold floating-point numbers.
+    """
     for name, array in arrays.items():
         if array is not None and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
             raise TypeError(
                 f"{name} must hold floating-point numbers, for gradients flow through it; got "
                 f"{jnp.result_type(array)} of shape {jnp.shape(array)}."
             )
+    widest = jnp.result_type(*(array for array in arrays.values() if array is not None))
+    return [None if array is None else jnp.asarray(array, widest) for array in arrays.values()]
 
 
 def shape(name: str, array, expected: tuple, why: str):
@@ -21,12 +26,13 @@ def shape(name: str, array, expected: tuple, why: str):
         raise ValueError(f"{name} has shape {got}; expected [{wanted}], {why}.")
 
 
-def same_shape(**arrays):
-    """Raise unless all hold floating-point numbers and have the shape of the first."""
-    floating(**arrays)
+def same_shape(**arrays) -> list:
+    """As `floating`; raises ValueError unless all have the shape of the first."""
+    result = floating(**arrays)
     (first, size), *others = ((name, jnp.shape(array)) for name, array in arrays.items())
     for name, _ in others:
         shape(name, arrays[name], size, f"that of {first}")
+    return result
 
 
 def integer(why: str, **arrays):

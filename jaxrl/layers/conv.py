@@ -68,7 +68,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
 
     Raises: ValueError on shapes or parameters that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating(x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None,) * 4, "a kernel [kh, kw, C / groups, O]")
     channels, outputs = x.shape[3], w.shape[3]

@@ -63,7 +63,7 @@ def conv_transpose2d(x, w, b, stride=1, padding=0, dilation=1, groups=1, output_
 
     Raises: ValueError on shapes or parameters that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating(x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None, None, None, x.shape[3]), "[kh, kw, O / groups, C] with the channels of x last")
     if not isinstance(groups, int) or groups < 1 or x.shape[3] % groups:

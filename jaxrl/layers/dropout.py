@@ -45,7 +45,7 @@ def dropout(x, key, rate=0.5, deterministic=False) -> jax.Array:
 
     Raises: ValueError when the rate is out of range, TypeError when x is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be at least 0 and below 1; got {rate!r}.")
     return x if deterministic or rate == 0 else _dropout(float(rate), x, key)

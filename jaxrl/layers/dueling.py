@@ -72,7 +72,7 @@ def dueling(v, advantage, combine="mean") -> jax.Array:
 
     Raises: ValueError on shapes that do not fit or another `combine`, TypeError on arguments not floating-point.
     """
-    checks.floating(v=v, advantage=advantage)
+    v, advantage = checks.floating(v=v, advantage=advantage)
     if not jnp.ndim(advantage) or not advantage.shape[-1]:
         raise ValueError(f"advantage has shape {jnp.shape(advantage)}; expected [..., A] with at least one action.")
     checks.shape("v", v, advantage.shape[:-1], "advantage without its last axis")

@@ -43,7 +43,7 @@ def embedding(ids, table) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError when ids are not integers or the table not floating-point.
     """
     checks.integer("rows of the table", ids=ids)
-    checks.floating(table=table)
+    (table,) = checks.floating(table=table)
     checks.shape("table", table, (None, None), "[V, D]")
     if table.shape[0] == 0 and np.size(ids):
         raise ValueError(f"table has shape {table.shape}: there is no row to read.")

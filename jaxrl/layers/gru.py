@@ -86,7 +86,7 @@ def gru_cell(x, h, w_ih, w_hh, b, b_hn) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    _check(x, h, w_ih, w_hh, b, b_hn, leading=1)
+    x, h, w_ih, w_hh, b, b_hn = _check(x, h, w_ih, w_hh, b, b_hn, leading=1)
     return _gru_cell(x, h, w_ih, w_hh, b, b_hn)
 
 
@@ -152,7 +152,7 @@ def gru(x, h_0, w_ih, w_hh, b, b_hn, reset=None) -> tuple[jax.Array, jax.Array]:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    _check(x, h_0, w_ih, w_hh, b, b_hn, leading=2)
+    x, h_0, w_ih, w_hh, b, b_hn = _check(x, h_0, w_ih, w_hh, b, b_hn, leading=2)
     if reset is not None:
         checks.shape("reset", reset, x.shape[:2], "one flag for each step and stream of x")
         reset = jnp.asarray(reset, bool)
@@ -160,10 +160,11 @@ def gru(x, h_0, w_ih, w_hh, b, b_hn, reset=None) -> tuple[jax.Array, jax.Array]:
 
 
 def _check(x, h, w_ih, w_hh, b, b_hn, leading):
-    checks.floating(x=x, h=h, w_ih=w_ih, w_hh=w_hh, b=b, b_hn=b_hn)
+    x, h, w_ih, w_hh, b, b_hn = checks.floating(x=x, h=h, w_ih=w_ih, w_hh=w_hh, b=b, b_hn=b_hn)
     checks.shape("x", x, (None,) * (leading + 1), "[T, B, I]" if leading == 2 else "[B, I]")
     checks.shape("h", h, (x.shape[-2], None), "[B, H] with the batch of x")
     checks.shape("w_ih", w_ih, (x.shape[-1], 3 * h.shape[1]), "[I, 3H]")
     checks.shape("w_hh", w_hh, (h.shape[1], 3 * h.shape[1]), "[H, 3H]")
     checks.shape("b", b, (3 * h.shape[1],), "[3H]")
     checks.shape("b_hn", b_hn, (h.shape[1],), "[H]")
+    return x, h, w_ih, w_hh, b, b_hn

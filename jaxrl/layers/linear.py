@@ -45,7 +45,7 @@ def linear(x, w, b) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating(x=x, w=w, b=b)
     checks.shape("w", w, (jnp.shape(x)[-1] if jnp.ndim(x) else 1, None), "its rows are the last axis of x")
     if b is not None:
         checks.shape("b", b, (w.shape[1],), "one number for each column of w")

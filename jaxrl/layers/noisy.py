@@ -69,7 +69,9 @@ def noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.floating(x=x, w=w, b=b, w_sigma=w_sigma, b_sigma=b_sigma, noise_in=noise_in, noise_out=noise_out)
+    x, w, b, w_sigma, b_sigma, noise_in, noise_out = checks.floating(
+        x=x, w=w, b=b, w_sigma=w_sigma, b_sigma=b_sigma, noise_in=noise_in, noise_out=noise_out
+    )
     checks.shape("w", w, (jnp.shape(x)[-1] if jnp.ndim(x) else 1, None), "its rows are the last axis of x")
     checks.shape("w_sigma", w_sigma, w.shape, "that of w")
     for name, vector in {"b": b, "b_sigma": b_sigma, "noise_out": noise_out}.items():

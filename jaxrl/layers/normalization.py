@@ -97,7 +97,7 @@ def layer_norm(x, scale, bias, epsilon=1e-5) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    _check(x, epsilon, scale=scale, bias=bias)
+    x, scale, bias = _check(x, epsilon, scale, bias)
     if x.size == 0:
         return x
     return _normalize(ENTRIES, float(epsilon), x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)
@@ -142,8 +142,8 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
 
         dx = scale r dy      dmean = −Σ scale r dy      dvar = −½ r² scale dscale      r = 1 / √(var + ε)
 
-    The running statistics are returned, not kept anywhere; no gradient flows through the new ones. An empty batch
-    leaves them as they are.
+    y has the type of x, whatever the others have. The running statistics are returned, not kept anywhere; no gradient
+    flows through the new ones. An empty batch leaves them as they are.
 
     Args:
       x: [..., C].
@@ -159,7 +159,8 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    _check(x, epsilon, scale=scale, bias=bias, mean=mean, var=var)
+    mean, var = checks.floating(mean=mean, var=var)
+    x, scale, bias = _check(x, epsilon, scale, bias, mean=mean, var=var)
     if not isinstance(training, bool):
         raise TypeError(f"training must be True or False, known when the function is traced; got {training!r}.")
     if not training:
@@ -174,11 +175,13 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
     return y.reshape(x.shape), running
 
 
-def _check(x, epsilon, **vectors):
-    checks.floating(x=x, **vectors)
+def _check(x, epsilon, scale, bias, **running):
+    """x, which keeps its type, and scale and bias in one."""
+    (x,), (scale, bias) = checks.floating(x=x), checks.floating(scale=scale, bias=bias)
     if not jnp.ndim(x):
         raise ValueError("x has shape (); expected [..., D], at least one axis.")
-    for name, vector in vectors.items():
+    for name, vector in {"scale": scale, "bias": bias, **running}.items():
         checks.shape(name, vector, (x.shape[-1],), "one number for each entry of the last axis of x")
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0; got {epsilon!r}.")
+    return x, scale, bias

@@ -180,7 +180,7 @@ def global_avg_pool2d(x) -> jax.Array:
 
     Raises: ValueError when x is not [B, H, W, C] with an H and W above 0, TypeError when it is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     checks.images(x)
     if 0 in x.shape[1:3]:
         raise ValueError(f"x has shape {x.shape}: there is no mean over an image without positions.")

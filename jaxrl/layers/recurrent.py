@@ -74,7 +74,7 @@ def lstm_cell(x, h, c, w_ih, w_hh, b) -> tuple[jax.Array, jax.Array]:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    _check(x, h, c, w_ih, w_hh, b, leading=1)
+    x, h, c, w_ih, w_hh, b = _check(x, h, c, w_ih, w_hh, b, leading=1)
     return _lstm_cell(x, h, c, w_ih, w_hh, b)
 
 
@@ -152,7 +152,7 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, tuple[jax.A
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    _check(x, h_0, c_0, w_ih, w_hh, b, leading=2)
+    x, h_0, c_0, w_ih, w_hh, b = _check(x, h_0, c_0, w_ih, w_hh, b, leading=2)
     if reset is not None:
         checks.shape("reset", reset, x.shape[:2], "one flag for each step and stream of x")
         reset = jnp.asarray(reset, bool)
@@ -160,10 +160,11 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, tuple[jax.A
 
 
 def _check(x, h, c, w_ih, w_hh, b, leading):
-    checks.floating(x=x, h=h, c=c, w_ih=w_ih, w_hh=w_hh, b=b)
+    x, h, c, w_ih, w_hh, b = checks.floating(x=x, h=h, c=c, w_ih=w_ih, w_hh=w_hh, b=b)
     checks.shape("x", x, (None,) * (leading + 1), "[T, B, I]" if leading == 2 else "[B, I]")
     checks.shape("h", h, (x.shape[-2], None), "[B, H] with the batch of x")
     checks.shape("c", c, h.shape, "that of h")
     checks.shape("w_ih", w_ih, (x.shape[-1], 4 * h.shape[1]), "[I, 4H]")
     checks.shape("w_hh", w_hh, (h.shape[1], 4 * h.shape[1]), "[H, 4H]")
     checks.shape("b", b, (4 * h.shape[1],), "[4H]")
+    return x, h, c, w_ih, w_hh, b

@@ -38,7 +38,7 @@ def softmax(x, axis=-1) -> jax.Array:
 
     Raises: ValueError when x has no such axis, TypeError when it is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     checks.axis(axis, x)
     return _softmax(x, axis)
 
@@ -73,6 +73,6 @@ def log_softmax(x, axis=-1) -> jax.Array:
 
     Raises: ValueError when x has no such axis, TypeError when it is not floating-point.
     """
-    checks.floating(x=x)
+    (x,) = checks.floating(x=x)
     checks.axis(axis, x)
     return _log_softmax(x, axis)

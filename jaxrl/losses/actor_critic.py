@@ -78,7 +78,9 @@ def actor_critic_loss(
 
     Raises: ValueError on shapes that do not fit, TypeError on types that do not.
     """
-    checks.floating(logits=logits, v=v, advantage=advantage, target=target, weight=weight)
+    logits, v, advantage, target, weight = checks.floating(
+        logits=logits, v=v, advantage=advantage, target=target, weight=weight
+    )
     checks.integer("the actions taken", a=a)
     for name, array in {"v": v, "a": a, "advantage": advantage, "target": target, "weight": weight}.items():
         checks.shape(name, array, jnp.shape(logits)[:-1], "logits without its last axis")

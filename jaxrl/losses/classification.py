@@ -41,7 +41,7 @@ def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on types that do not.
     """
-    checks.floating(logits=logits)
+    (logits,) = checks.floating(logits=logits)
     checks.integer("the classes", labels=labels)
     checks.shape("labels", labels, jnp.shape(logits)[:-1], "logits without its last axis")
     labels = choice.within(labels, logits.shape[-1])
@@ -89,7 +89,7 @@ def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.same_shape(logits=logits, targets=targets)
+    logits, targets = checks.same_shape(logits=logits, targets=targets)
     return _binary(logits, targets, weighting.weights(weight, jnp.shape(logits), logits))
 
 
@@ -129,5 +129,5 @@ def categorical_cross_entropy(logits, p, weight=None) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.same_shape(logits=logits, p=p)
+    logits, p = checks.same_shape(logits=logits, p=p)
     return _cross_entropy_to(logits, p, weighting.weights(weight, jnp.shape(logits)[:-1], logits))

@@ -53,7 +53,7 @@ def gaussian_nll(x, mean, log_std, weight=None) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.same_shape(x=x, mean=mean, log_std=log_std)
+    x, mean, log_std = checks.same_shape(x=x, mean=mean, log_std=log_std)
     return _gaussian_nll(x, mean, log_std, weighting.weights(weight, jnp.shape(x)[:-1], x))
 
 
@@ -101,7 +101,9 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.same_shape(mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q)
+    mean_p, log_std_p, mean_q, log_std_q = checks.same_shape(
+        mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q
+    )
     return _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weighting.weights(weight, jnp.shape(mean_p)[:-1], mean_p))
 
 
@@ -145,5 +147,5 @@ def tanh_gaussian_log_prob(u, mean, log_std) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.same_shape(u=u, mean=mean, log_std=log_std)
+    u, mean, log_std = checks.same_shape(u=u, mean=mean, log_std=log_std)
     return _tanh_gaussian(u, mean, log_std)

@@ -46,7 +46,7 @@ def squared_loss(prediction, target, weight=None) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    checks.same_shape(prediction=prediction, target=target)
+    prediction, target = checks.same_shape(prediction=prediction, target=target)
     return _squared(prediction, target, weighting.weights(weight, jnp.shape(prediction), prediction))
 
 
@@ -106,7 +106,7 @@ def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
     Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
     floating-point.
     """
-    checks.same_shape(prediction=prediction, target=target)
+    prediction, target = checks.same_shape(prediction=prediction, target=target)
     if not delta > 0:
         raise ValueError(f"delta must be above 0; got {delta!r}.")
     return _huber(float(delta), prediction, target, weighting.weights(weight, jnp.shape(prediction), prediction))
@@ -165,7 +165,7 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
     Raises: ValueError on shapes that do not fit or a delta that is not above 0 and finite, TypeError on arguments that
     are not floating-point.
     """
-    checks.floating(theta=theta, target=target, tau=tau)
+    theta, target, tau = checks.floating(theta=theta, target=target, tau=tau)
     rows = jnp.shape(theta)[:-1]
     checks.shape("target", target, (*rows, None), "the rows of theta")
     checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
@@ -212,7 +212,7 @@ def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on types that do not.
     """
-    checks.floating(q_tm1=q_tm1, target=target)
+    q_tm1, target = checks.floating(q_tm1=q_tm1, target=target)
     checks.integer("the actions taken", a_tm1=a_tm1)
     rows = jnp.shape(q_tm1)[:-1]
     for name, array in {"a_tm1": a_tm1, "target": target}.items():

@@ -11,7 +11,7 @@ def weights(weight, rows, like):
     """The weight as given, or what makes the sum a mean."""
     if weight is None:
         return jnp.asarray(1 / max(math.prod(rows), 1), jnp.result_type(like))
-    checks.floating(weight=weight)
+    (weight,) = checks.floating(weight=weight)
     if jnp.ndim(weight):
         checks.shape("weight", weight, rows, "one number for each row, or one for all")
     return jnp.asarray(weight, jnp.result_type(like))
