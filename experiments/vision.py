@@ -55,9 +55,9 @@ class Config:
     size: int = 28
     """Height and width to which the images of 8x8 pixels are enlarged."""
     epochs: int = 40
-    """Times that every training image is seen."""
+    """Times that the training images are gone through; the few that do not fill a batch are left out of that epoch."""
     batch_size: int = 64
-    """Images in one step; what is left over of an epoch waits for the next one, shuffled anew."""
+    """Images in one step."""
     learning_rate: float = 5e-3
     """Learning rate of Adam at the start; it falls to 0 along half a cosine."""
     shift: float = 0.5

@@ -131,6 +131,14 @@ def test_arguments_of_every_kind():
     assert audit.over_bound(row) == {} and row.cotangents64.keys() == {"x", "scale"}
 
 
+def test_cotangents_have_the_names_of_their_arguments():
+    def product(x, *xs, factor=2.0):
+        return factor * x * xs[0] * xs[1]
+
+    found = audit.compare(product, product, X, X, X, time_pairs=0, transformations=False)
+    assert list(found.cotangents64) == ["x", "1", "2"]
+
+
 def test_bytes_kept():
     assert audit.residual_bytes(jnp.sin, jnp.ones(10)) == 40
     both_twice = derived(fwd=lambda x: (x * x, (x, x)), bwd=lambda kept, dy: (2 * dy * kept[0],))

@@ -637,6 +637,20 @@ BAD = [
     (ValueError, r"padding must be.*same", lambda: layers.conv2d(X, W, B, padding="same")),
     (ValueError, r"padding must be.*-1", lambda: layers.conv2d(X, W, B, padding=-1)),
     (ValueError, r"its H of 5.*reaches over", lambda: layers.conv2d(X, W, B, dilation=3)),
+    (ValueError, r"stride must be a positive int.*True", lambda: layers.conv2d(X, W, B, stride=True)),
+    (ValueError, r"padding must be.*1.5", lambda: layers.conv2d(X, W, B, padding=(1.5, 1))),
+    (ValueError, r"padding must be.*None", lambda: layers.conv2d(X, W, B, padding=(None, 1))),
+    (ValueError, r"window must be a positive int.*True", lambda: layers.max_pool2d(X, True)),
+    (ValueError, r"groups must be a positive int.*True", lambda: layers.conv2d(X, W, B, groups=True)),
+    (ValueError, r"w has shape \(0, 3, 4, 6\): a kernel needs", lambda: layers.conv2d(X, W[:0], B)),
+    (ValueError, r"w has shape \(3, 3, 4, 0\): a kernel needs", lambda: layers.conv2d(X, W[..., :0], None)),
+    (ValueError, r"w has shape \(3, 0, 6, 4\): a kernel needs", lambda: layers.conv_transpose2d(
+        X, jnp.ones((3, 0, 6, 4)), None)),
+    (ValueError, r"x has shape \(\); expected \[..., D\]", lambda: layers.linear(jnp.ones(()), jnp.ones((1, 2)), None)),
+    (ValueError, r"x has shape \(\); expected \[..., D\]", lambda: losses.gaussian_nll(*[jnp.ones(())] * 3)),
+    (ValueError, r"nothing along axis 1", lambda: layers.softmax(jnp.ones((2, 0)), axis=1)),
+    (ValueError, r"axis must be an int.*True", lambda: layers.softmax(X, axis=True)),
+    (ValueError, r"no mean over no targets", lambda: losses.quantile_huber_loss(X, X[..., :0], jnp.ones(4))),
     (TypeError, r"x must hold floating-point.*int32", lambda: layers.conv2d(X.astype(int), W, B)),
     (ValueError, r"w has shape \(3, 2\); expected \[4, any\]", lambda: layers.linear(X, jnp.ones((3, 2)), None)),
     (ValueError, r"b has shape \(3,\)", lambda: layers.linear(X, jnp.ones((4, 2)), jnp.ones(3))),
@@ -674,6 +688,13 @@ BAD = [
     (TypeError, r"labels must hold integers", lambda: losses.softmax_cross_entropy(X, X[..., 0])),
     (TypeError, r"a must hold integers", lambda: losses.actor_critic_loss(*LOSS[:2], LOSS[1], *LOSS[3:])),
 ]  # fmt: skip
+
+
+def test_whole_numbers_of_numpy_are_settings_too():
+    two, one = np.int64(2), np.int32(1)
+    got = layers.conv2d(X, W, B, stride=two, padding=(one, one), dilation=one, groups=one)
+    np.testing.assert_array_equal(got, layers.conv2d(X, W, B, 2, 1))
+    np.testing.assert_array_equal(layers.softmax(X, axis=one), layers.softmax(X, axis=1))
 
 
 @pytest.mark.parametrize(("error", "message", "call"), BAD)

@@ -73,6 +73,16 @@ def test_an_empty_batch_goes_through(network, shape):
     assert all(not leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.parametrize(
+    ("settings", "shape", "message"),
+    [({}, (84, 84, 4), "observation has shape"), ({"hidden": ()}, (1, 5), "hidden must"),
+     ({"hidden": (0,)}, (1, 5), "hidden must")],
+)  # fmt: skip
+def test_a_q_network_says_what_is_wrong(settings, shape, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(QNetwork(3, **settings).init, jax.random.key(0), jnp.zeros(shape))
+
+
 @pytest.mark.parametrize("leading", [(0, 2), (3, 0)])
 def test_an_empty_sequence_goes_through(leading):
     network = ActorCriticLSTM(3, features=2, hidden=4)

@@ -1,6 +1,7 @@
 """What every layer asks of its arguments, at trace time: one clear sentence when a shape or a type is wrong."""
 
 import jax.numpy as jnp
+import numpy as np
 
 
 def floating(**arrays) -> list:
@@ -42,10 +43,30 @@ def integer(why: str, **arrays):
             raise TypeError(f"{name} must hold integers, {why}; got {jnp.result_type(array)}.")
 
 
-def axis(value, x):
-    """Raise ValueError unless `value` is an axis of the array x."""
-    if not isinstance(value, int) or not -jnp.ndim(x) <= value < jnp.ndim(x):
+def is_int(value) -> bool:
+    """Whether it is a whole number of Python or NumPy, and no bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def axis(value, x) -> int:
+    """`value` as an int; raises ValueError unless it is an axis of the array x with something along it."""
+    if not is_int(value) or not -jnp.ndim(x) <= value < jnp.ndim(x):
         raise ValueError(f"axis must be an int that x of shape {jnp.shape(x)} has; got {value!r}.")
+    if not x.shape[value]:
+        raise ValueError(f"x has shape {x.shape}: there is nothing along axis {value}.")
+    return int(value)
+
+
+def rows(x, name: str = "x"):
+    """Raise ValueError when x is a single number, where rows of entries are meant."""
+    if not x.ndim:
+        raise ValueError(f"{name} has shape (); expected [..., D], at least one axis.")
+
+
+def kernel(w):
+    """Raise ValueError when the kernel w has no number in it."""
+    if 0 in w.shape:
+        raise ValueError(f"w has shape {w.shape}: a kernel needs at least one row, column, input and output channel.")
 
 
 def images(x):

@@ -71,8 +71,9 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
     x, w, b = checks.floating(x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None,) * 4, "a kernel [kh, kw, C / groups, O]")
+    checks.kernel(w)
     channels, outputs = x.shape[3], w.shape[3]
-    if not isinstance(groups, int) or groups < 1 or channels % groups or outputs % groups:
+    if not checks.is_int(groups) or groups < 1 or channels % groups or outputs % groups:
         raise ValueError(
             f"groups must be a positive int that divides the {channels} input and the {outputs} output channels; "
             f"got {groups!r}."
@@ -89,17 +90,17 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
                 f"x has shape {x.shape}: its {axis} of {size} with padding {pads} is smaller than the {needed} "
                 f"that the kernel w of shape {w.shape} with dilation {dilation} reaches over."
             )
-    return _conv2d(Geometry(stride, padding, dilation, groups), x, w, b)
+    return _conv2d(Geometry(stride, padding, dilation, int(groups)), x, w, b)
 
 
 def pair_of(name, value, least=1):
     """An int of at least `least`, or a pair of them, as a pair."""
-    pair = (value, value) if isinstance(value, int) else value
-    ints = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(v, int) for v in pair)
+    pair = (value, value) if checks.is_int(value) else value
+    ints = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(map(checks.is_int, pair))
     if not ints or min(pair) < least:
         kind = "a positive int" if least == 1 else f"an int of at least {least}"
         raise ValueError(f"{name} must be {kind} or a pair of them; got {value!r}.")
-    return tuple(pair)
+    return int(pair[0]), int(pair[1])
 
 
 def pads_of(padding, sizes, reach, stride):
@@ -109,11 +110,12 @@ def pads_of(padding, sizes, reach, stride):
     if padding == "SAME":
         short = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, reach, stride, strict=True)]
         return tuple((n // 2, n - n // 2) for n in short)
-    pairs = (padding, padding) if isinstance(padding, int) else padding
+    pairs = (padding, padding) if checks.is_int(padding) else padding
     if isinstance(pairs, (tuple, list)) and len(pairs) == 2:
-        pairs = tuple((p, p) if isinstance(p, int) else tuple(p) for p in pairs)
-        if all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
-            return pairs
+        pairs = [(p, p) if checks.is_int(p) else p for p in pairs]
+        if all(isinstance(p, (tuple, list)) and len(p) == 2 for p in pairs):
+            if all(checks.is_int(n) and n >= 0 for p in pairs for n in p):
+                return tuple((int(before), int(after)) for before, after in pairs)
     raise ValueError(
         'padding must be an int, (h, w), ((top, bottom), (left, right)), none below 0, "SAME" or "VALID"; '
         f"got {padding!r}."

@@ -66,7 +66,8 @@ def conv_transpose2d(x, w, b, stride=1, padding=0, dilation=1, groups=1, output_
     x, w, b = checks.floating(x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None, None, None, x.shape[3]), "[kh, kw, O / groups, C] with the channels of x last")
-    if not isinstance(groups, int) or groups < 1 or x.shape[3] % groups:
+    checks.kernel(w)
+    if not checks.is_int(groups) or groups < 1 or x.shape[3] % groups:
         raise ValueError(f"groups must be a positive int that divides the {x.shape[3]} input channels; got {groups!r}.")
     if b is not None:
         checks.shape("b", b, (w.shape[2] * groups,), "one number for each output channel, groups times the third of w")
@@ -81,4 +82,4 @@ def conv_transpose2d(x, w, b, stride=1, padding=0, dilation=1, groups=1, output_
     sizes = tuple(n - sum(p) + e for n, p, e in zip(full, padding, extra, strict=True))
     if min(sizes) < 1 or 0 in x.shape[1:3]:
         raise ValueError(f"x has shape {x.shape}: with padding {padding} nothing is left of the output {full}.")
-    return _conv_transpose2d(Geometry(stride, padding, dilation, groups), sizes, x, w, b)
+    return _conv_transpose2d(Geometry(stride, padding, dilation, int(groups)), sizes, x, w, b)

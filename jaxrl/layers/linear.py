@@ -46,7 +46,8 @@ def linear(x, w, b) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     x, w, b = checks.floating(x=x, w=w, b=b)
-    checks.shape("w", w, (jnp.shape(x)[-1] if jnp.ndim(x) else 1, None), "its rows are the last axis of x")
+    checks.rows(x)
+    checks.shape("w", w, (x.shape[-1], None), "its rows are the last axis of x")
     if b is not None:
         checks.shape("b", b, (w.shape[1],), "one number for each column of w")
     return _linear(x, w, b)

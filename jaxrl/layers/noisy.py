@@ -72,7 +72,8 @@ def noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out) -> jax.Array:
     x, w, b, w_sigma, b_sigma, noise_in, noise_out = checks.floating(
         x=x, w=w, b=b, w_sigma=w_sigma, b_sigma=b_sigma, noise_in=noise_in, noise_out=noise_out
     )
-    checks.shape("w", w, (jnp.shape(x)[-1] if jnp.ndim(x) else 1, None), "its rows are the last axis of x")
+    checks.rows(x)
+    checks.shape("w", w, (x.shape[-1], None), "its rows are the last axis of x")
     checks.shape("w_sigma", w_sigma, w.shape, "that of w")
     for name, vector in {"b": b, "b_sigma": b_sigma, "noise_out": noise_out}.items():
         checks.shape(name, vector, (w.shape[1],), "one number for each column of w")

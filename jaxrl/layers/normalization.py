@@ -178,8 +178,7 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
 def _check(x, epsilon, scale, bias, **running):
     """x, which keeps its type, and scale and bias in one."""
     (x,), (scale, bias) = checks.floating(x=x), checks.floating(scale=scale, bias=bias)
-    if not jnp.ndim(x):
-        raise ValueError("x has shape (); expected [..., D], at least one axis.")
+    checks.rows(x)
     for name, vector in {"scale": scale, "bias": bias, **running}.items():
         checks.shape(name, vector, (x.shape[-1],), "one number for each entry of the last axis of x")
     if not epsilon > 0:

@@ -36,11 +36,10 @@ def softmax(x, axis=-1) -> jax.Array:
       x: any shape.
       axis: the axis that is normalised, a Python int.
 
-    Raises: ValueError when x has no such axis, TypeError when it is not floating-point.
+    Raises: ValueError when x has no such axis or nothing along it, TypeError when it is not floating-point.
     """
     (x,) = checks.floating(x=x)
-    checks.axis(axis, x)
-    return _softmax(x, axis)
+    return _softmax(x, checks.axis(axis, x))
 
 
 def _log_softmax_fwd(x, axis):
@@ -71,8 +70,7 @@ def log_softmax(x, axis=-1) -> jax.Array:
       x: any shape.
       axis: the axis that is normalised, a Python int.
 
-    Raises: ValueError when x has no such axis, TypeError when it is not floating-point.
+    Raises: ValueError when x has no such axis or nothing along it, TypeError when it is not floating-point.
     """
     (x,) = checks.floating(x=x)
-    checks.axis(axis, x)
-    return _log_softmax(x, axis)
+    return _log_softmax(x, checks.axis(axis, x))

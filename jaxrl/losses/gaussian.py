@@ -54,6 +54,7 @@ def gaussian_nll(x, mean, log_std, weight=None) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     x, mean, log_std = checks.same_shape(x=x, mean=mean, log_std=log_std)
+    checks.rows(x)
     return _gaussian_nll(x, mean, log_std, weighting.weights(weight, jnp.shape(x)[:-1], x))
 
 
@@ -104,6 +105,7 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
     mean_p, log_std_p, mean_q, log_std_q = checks.same_shape(
         mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q
     )
+    checks.rows(mean_p, "mean_p")
     return _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weighting.weights(weight, jnp.shape(mean_p)[:-1], mean_p))
 
 
@@ -148,4 +150,5 @@ def tanh_gaussian_log_prob(u, mean, log_std) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     u, mean, log_std = checks.same_shape(u=u, mean=mean, log_std=log_std)
+    checks.rows(u, "u")
     return _tanh_gaussian(u, mean, log_std)

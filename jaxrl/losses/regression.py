@@ -168,6 +168,8 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
     theta, target, tau = checks.floating(theta=theta, target=target, tau=tau)
     rows = jnp.shape(theta)[:-1]
     checks.shape("target", target, (*rows, None), "the rows of theta")
+    if not target.shape[-1]:
+        raise ValueError(f"target has shape {target.shape}: there is no mean over no targets.")
     checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
     if not 0 < delta < math.inf:
         raise ValueError(f"delta must be above 0 and finite, for the loss is divided by it; got {delta!r}.")

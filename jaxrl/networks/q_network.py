@@ -42,7 +42,16 @@ class QNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, observation):
-        """Numbers [B, A, K] from pictures [B, H, W, C] or features [B, F]."""
+        """Numbers [B, A, K] from pictures [B, H, W, C] or features [B, F].
+
+        Raises: ValueError on an observation of another form, or without a hidden layer.
+        """
+        if observation.ndim not in (2, 4):
+            raise ValueError(
+                f"observation has shape {observation.shape}; expected pictures [B, H, W, C] or features [B, F]."
+            )
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden must name the width of at least one layer, each above 0; got {self.hidden!r}.")
         he = nn.initializers.he_uniform()
         hidden = NoisyLinear if self.noisy else partial(Linear, w_init=he)
         last = NoisyLinear if self.noisy else partial(Linear, w_init=normalized_columns(0.01))  # values start near 0

@@ -152,7 +152,8 @@ def _same_shapes(layer, reference, args):
 
 def _argument_names(reference, args) -> list[str]:
     """The names of the arguments that gradients are taken in: the reference's own, or their places."""
-    names = [name for name, p in inspect.signature(reference).parameters.items() if p.kind != p.VAR_POSITIONAL]
+    places = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = [name for name, p in inspect.signature(reference).parameters.items() if p.kind in places]
     names += [str(i) for i in range(len(names), len(args))]
     return [name for name, a in zip(names, args, strict=False) if free([a])]
 
