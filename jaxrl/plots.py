@@ -148,7 +148,7 @@ def label_scores(axes):
     axes.set(ylabel="score (raw return of a whole game)")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="best", frameon=False)
 
 
 DIAGNOSTICS = {  # column of metrics.csv: its name in the picture
