@@ -65,9 +65,9 @@ class Stage:
     def __init__(self, config: Config, preset: str):
         run = experiment.preset(preset, config.env)
         size = min(config.replay_size, run.replay_size) // BLOCK * BLOCK
-        self.run = dataclasses.replace(run, replay_size=size, learning_starts=BLOCK)
+        self.run = dataclasses.replace(run, replay_size=size, learning_starts=BLOCK, save_replay=False)
         self.pool = shell.make_pool(self.run, run.num_envs, 0)
-        experiment.check_memory(self.run, self.pool)
+        experiment.check_replay(self.run, self.pool)
         # An agent that never starts to learn only stores.
         self.storers = {each: self.agent(prioritized=each, learning_starts=NEVER) for each in (False, True)}
         learner, self.actor = self.storers[True].init(jax.random.key(0), [self.pool])
