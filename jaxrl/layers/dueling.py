@@ -28,10 +28,24 @@ def _mean(v, advantage):
 _mean.defvjp(_mean_fwd, _mean_bwd)
 
 
+def _best(advantage):
+    return jnp.argmax(advantage, -1, keepdims=True).astype(jnp.int32)
+
+
+@jax.custom_jvp
+def _largest(advantage):
+    """The maximum, whose derivative the first that has it takes alone: autodiff would halve a tie."""
+    return advantage.max(-1, keepdims=True)
+
+
+@_largest.defjvp
+def _largest_jvp(primals, tangents):
+    (advantage,), (dadvantage,) = primals, tangents
+    return _largest(advantage), jnp.sum(_at(_best(advantage), dadvantage), -1, keepdims=True)
+
+
 def _max_fwd(v, advantage):
-    best = jnp.argmax(advantage, -1, keepdims=True).astype(jnp.int32)
-    largest = jnp.sum(_at(best, advantage), -1, keepdims=True)  # autodiff of a maximum would halve a tie
-    return v[..., None] + (advantage - largest), best
+    return v[..., None] + (advantage - _largest(advantage)), _best(advantage)
 
 
 def _max_bwd(best, dq):
