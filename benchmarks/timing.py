@@ -23,8 +23,9 @@ def in_turn(parts: dict[str, Callable], turns: int, repeats: int) -> dict[str, l
 
 
 def write(path: Path, figures: dict, config):
-    """Write the figures as JSON, with the options and what they were measured on."""
+    """Write the figures as JSON, with the options and what they were measured on; the file's own path stays out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     measured_on = provenance.measured_on("envpool")
-    training.write_json(path, figures | {"config": dataclasses.asdict(config)} | measured_on)
+    options = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
+    training.write_json(path, figures | {"config": options} | measured_on)
     print(f"figures are in {path}")

@@ -429,7 +429,8 @@ def test_extreme_inputs_stay_finite(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["squared_loss", "huber_loss", "softmax_cross_entropy", "binary_cross_entropy",
-                                  "gaussian_nll", "gaussian_kl", "tanh_gaussian_log_prob"])  # fmt: skip
+                                  "gaussian_nll", "gaussian_kl", "tanh_gaussian_log_prob", "q_learning_loss",
+                                  "quantile_huber_loss"])  # fmt: skip
 def test_extreme_losses_are_numbers(name):
     """They may be infinite, as the true value is beyond the largest number; never NaN, forward or backward."""
     grid = jnp.array([-1e30, -1e4, -89.0, 0.0, 1.0, 89.0, 1e4, 1e30])
@@ -440,6 +441,8 @@ def test_extreme_losses_are_numbers(name):
         "gaussian_nll": (x[:, None], jnp.full((x.size, 1), 89.0), y[:, None]),
         "gaussian_kl": (x[:, None], y[:, None], jnp.full((x.size, 1), 89.0), x[::-1, None]),
         "tanh_gaussian_log_prob": (x[:, None], jnp.full((x.size, 1), 89.0), y[:, None]),
+        "q_learning_loss": (jnp.stack([x, y], -1), jnp.arange(x.size) % 2, y[::-1]),
+        "quantile_huber_loss": (x[:, None], y[:, None], jnp.full((x.size, 1), 0.5)),
     }.get(name, (x, y))
     free = tuple(i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.floating))
     rows = jax.vmap(jax.value_and_grad(layer(name), free))

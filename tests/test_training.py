@@ -180,6 +180,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
     assert Checkpoints.open(tmp_path / "late" / "checkpoints").latest() == 240
 
 
+def test_nothing_is_learnt_from_a_draw_that_found_no_transition():
+    pool = shell.probe(DQN_CONFIG)
+    agent = dqn.Agent(dataclasses.replace(DQN_CONFIG, prioritized=False), pool)
+    learner, _ = agent.init(jax.random.key(0), [shell.make_pool(DQN_CONFIG, 4, 0)])
+    learner = jax.tree.map(lambda leaf: leaf[0], learner)
+    assert not learner.replay.valid.any()
+    _, report = jax.jit(agent._update)(learner)
+    assert report["gradient_norm"] == 0
+
+
 def test_the_row_in_which_learning_begins_shows_what_was_learnt():
     tally, nothing = training.Tally(), {"score": np.zeros(2), "game_over": np.zeros(2, bool)}
     for loss in (np.nan, 2.0, 4.0):
