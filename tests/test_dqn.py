@@ -20,11 +20,11 @@ def make_batch(seed=0, size=B) -> Batch:
     discount = np.full(size, GAMMA, np.float32)
     discount[0] = 0.0
     return Batch(
-        s_tm1=jnp.array(rng.normal(size=(size, FEATURES)), jnp.float32),
+        observations=jnp.array(rng.normal(size=(size, 2 * FEATURES)), jnp.float32),
+        width=FEATURES,
         a_tm1=jnp.array(rng.integers(0, ACTIONS, size), jnp.int32),
         r_t=jnp.array(rng.normal(size=size), jnp.float32),
         discount_t=jnp.array(discount),
-        s_t=jnp.array(rng.normal(size=(size, FEATURES)), jnp.float32),
         index=jnp.arange(size),
         probability=jnp.full(size, 1.0 / size),
     )

@@ -89,6 +89,7 @@ def test_every_transition_is_that_of_a_brute_force_replay(count, steps, stack, p
         if block > 1 and cuts.random() < 0.05:
             state = cut(state)
             seen.valid[now - 1], seen.done[now - 2] = False, True
+            seen.first[now + 1 : now + 2] &= seen.valid[now]  # what a reset row would have begun begins now
             rows.first[0], rows.valid[0] = True, True
         state, now = insert(state, seen=rows), block * count
         window = range(max(0, now - settings.length) + stack - 1, now - steps)
