@@ -55,7 +55,7 @@ class Config:
     """Turns of acting and learning, or calls of the replay, in one timing."""
     repeats: int = 5
     """Timings of each kind, taken in turn; the median counts."""
-    output: Path = ROOT / "results" / "dqn_speed.json"
+    output: Path = ROOT / "build" / "dqn_speed.json"
     """File for the figures as JSON."""
 
 
