@@ -93,6 +93,16 @@ def test_an_empty_sequence_goes_through(leading):
     assert logits.shape == (*leading, 3) and v.shape == leading and h.shape == (leading[1], 4)
 
 
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [(modules.Linear(0), "features must be .*got 0"), (modules.NoisyLinear(2.5), "features must be .*got 2.5"),
+     (modules.Conv2d(-1, 3), "features must be .*got -1"), (modules.Conv2d(2, 0), "kernel must be .*got 0")],
+)  # fmt: skip
+def test_a_module_without_width_is_refused(module, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+
+
 def test_pictures_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="VGG needs images of 32x32 or larger; got 8x8"):
         jax.eval_shape(VISION["vgg11"]().init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))

@@ -1,5 +1,6 @@
 """What every layer asks of its arguments, at trace time: one clear sentence when a shape or a type is wrong."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -41,6 +42,20 @@ def integer(why: str, **arrays):
     for name, array in arrays.items():
         if not jnp.issubdtype(jnp.result_type(array), jnp.integer):
             raise TypeError(f"{name} must hold integers, {why}; got {jnp.result_type(array)}.")
+
+
+def key(value):
+    """Raise TypeError unless it is a PRNG key, of the new kind or the old."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        raise TypeError(f"key must be a PRNG key, as jax.random.key(0) gives; got {value!r}.")
+
+
+def widths(**values):
+    """Raise ValueError unless each is a whole number above 0."""
+    for name, value in values.items():
+        if not is_int(value) or value < 1:
+            raise ValueError(f"{name} must be an int of at least 1; got {value!r}.")
 
 
 def is_int(value) -> bool:

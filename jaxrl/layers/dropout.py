@@ -1,5 +1,6 @@
 """Dropout."""
 
+import numbers
 from functools import partial
 
 import jax
@@ -43,9 +44,12 @@ def dropout(x, key, rate=0.5, deterministic=False) -> jax.Array:
       rate: a Python number, 0 ≤ rate < 1.
       deterministic: a Python bool; True returns x as it is, for evaluation.
 
-    Raises: ValueError when the rate is out of range, TypeError when x is not floating-point.
+    Raises: ValueError when the rate is out of range, TypeError when x is not floating-point or the key is none.
     """
     (x,) = checks.floating(x=x)
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate must be at least 0 and below 1; got {rate!r}.")
-    return x if deterministic or rate == 0 else _dropout(float(rate), x, key)
+    if not (isinstance(rate, numbers.Real) and 0 <= rate < 1):
+        raise ValueError(f"rate must be a Python number, at least 0 and below 1; got {rate!r}.")
+    if deterministic or rate == 0:
+        return x
+    checks.key(key)
+    return _dropout(float(rate), x, key)

@@ -16,7 +16,11 @@ def factorized_noise(key, inputs, outputs, dtype=jnp.float32) -> tuple[jax.Array
       outputs: O.
 
     Returns: (noise_in [I], noise_out [O]).
+
+    Raises: TypeError when the key is none, ValueError when inputs or outputs are not whole numbers above 0.
     """
+    checks.key(key)
+    checks.widths(inputs=inputs, outputs=outputs)
     noise = jax.random.normal(key, (inputs + outputs,), dtype)
     noise = jnp.sign(noise) * jnp.sqrt(jnp.abs(noise))
     return noise[:inputs], noise[inputs:]

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl import layers
-from jaxrl.layers import initializers
+from jaxrl.layers import checks, initializers
 
 
 class Conv2d(nn.Module):
@@ -20,6 +20,7 @@ class Conv2d(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        checks.widths(features=self.features, kernel=self.kernel)
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         w = self.param("w", self.w_init, shape)
         b = self.param("b", nn.initializers.zeros, (self.features,)) if self.bias else None
@@ -34,6 +35,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        checks.widths(features=self.features)
         w = self.param("w", self.w_init, (x.shape[-1], self.features))
         b = self.param("b", nn.initializers.zeros, (self.features,))
         return layers.linear(x, w, b)
@@ -51,6 +53,7 @@ class NoisyLinear(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        checks.widths(features=self.features)
         inputs = x.shape[-1]
         uniform, size = initializers.uniform_hidden(inputs), nn.initializers.constant(self.sigma / inputs**0.5)
         w, w_sigma = (self.param(n, init, (inputs, self.features)) for n, init in (("w", uniform), ("w_sigma", size)))
@@ -69,6 +72,7 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, x, memory, first):
+        checks.widths(features=self.features)
         h_0, c_0 = memory
         bound = initializers.uniform_hidden(self.features)
         w_ih = self.param("w_ih", bound, (x.shape[-1], 4 * self.features))
