@@ -210,6 +210,12 @@ def check(config: Config):
         config, "gamma", "epsilon_final", "evaluation_epsilon", "target_rate", "importance_exponent"
     )
     experiment.check_not_below(config, "target_period", "priority_exponent")
+    _check_kind(config)
+    _check_sizes(config)
+
+
+def _check_kind(config: Config):
+    """The same, for what is learnt."""
     if config.protocol == "origin":
         raise ValueError("the replay keeps frames as they are, and --protocol origin normalises them; use machado.")
     if not config.hidden or min(config.hidden) < 1:
@@ -220,6 +226,10 @@ def check(config: Config):
         )
     if config.distributional == "c51" and not (config.v_min < config.v_max and config.outputs > 1):
         raise ValueError("c51 needs at least 2 atoms between --v-min and a --v-max that is larger.")
+
+
+def _check_sizes(config: Config):
+    """The same, for numbers that must fit each other."""
     for name in ("num_envs", "batch_size"):
         value, devices = getattr(config, name), config.device_count
         if value % devices:
