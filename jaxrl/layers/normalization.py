@@ -35,9 +35,12 @@ def _wide(*arrays):
     return tuple(a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in arrays)
 
 
-def _mean(axis, a):
-    """Mean of a [M, D] over an axis, which stays with size 1: as a product, twice as fast on CPUs as a reduction."""
-    weights = jnp.full(a.shape[axis], 1 / max(a.shape[axis], 1), a.dtype)
+def _mean(axis, a, scale=1.0):
+    """Mean of scale · a, for a [M, D], over an axis, which stays with size 1.
+
+    As a product it takes half the time of a reduction on CPUs; scale, along that axis, is a part of the product.
+    """
+    weights = jnp.full(a.shape[axis], 1 / max(a.shape[axis], 1), a.dtype) * scale
     return jnp.expand_dims(jnp.tensordot(a, weights, (axis, 0), precision="highest"), axis)
 
 
@@ -60,13 +63,13 @@ def _normalize_bwd(axis, epsilon, residuals, cotangents):
     x, mean, var, scale = residuals
     wide, scale_, dy = _wide(x, scale, cotangents[0])
     x_hat, r = _normalized(wide, mean, var, epsilon)
-    mean_dy, mean_dyx = _mean(BATCH, dy)[0], _mean(BATCH, dy * x_hat)[0]
-    g = dy * _like(scale_, x)
+    dyx = dy * x_hat
+    mean_dy, mean_dyx = _mean(BATCH, dy)[0], _mean(BATCH, dyx)[0]
     if axis == BATCH:
         mean_g, mean_gx = (scale_ * mean_dy)[None], (scale_ * mean_dyx)[None]
     else:
-        mean_g, mean_gx = _mean(axis, g), _mean(axis, g * x_hat)
-    dx = r * (g - mean_g - x_hat * mean_gx)
+        mean_g, mean_gx = _mean(axis, dy, scale_), _mean(axis, dyx, scale_)
+    dx = r * (dy * _like(scale_, x) - mean_g - x_hat * mean_gx)
     # The statistics are outputs too, with cotangents of their own: dμ / n and dv 2 (x − μ) / n.
     dx = dx + cotangents[1] / x.shape[axis] + cotangents[2] * (2 / x.shape[axis]) * (wide - mean)
     rows = x.shape[0]

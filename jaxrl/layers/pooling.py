@@ -6,12 +6,11 @@ every m that makes i a tap. So dx at the positions of one residue a is a sum of 
 are interleaved, as in the convolution.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import larger
@@ -36,6 +35,14 @@ class Window(NamedTuple):
         each = zip(self.sizes, self.padding, self.window, self.stride, strict=True)
         return tuple((n + sum(p) - k) // s + 1 for n, p, k, s in each)
 
+    def firsts(self):
+        """For each axis and (residue r, tap i) that go together: which output reads position r, (r + p − i) / s."""
+        each = zip(self.window, self.stride, self.padding, strict=True)
+        return [
+            {(r, i): (r + p[0] - i) // s for r in range(s) for i in range(k) if (r + p[0] - i) % s == 0}
+            for k, s, p in each
+        ]
+
 
 def _tap(window, x, tap):
     """What tap (i, j) sees of the padded x, for every output: [B, H', W', C]."""
@@ -44,56 +51,49 @@ def _tap(window, x, tap):
     return x[:, rows, cols]
 
 
-def _spread(window, of_tap, dtype, batch, channels):
-    """dx [B, H, W, C] from `of_tap(number)` [B, H', W', C], the cotangent that goes through a tap."""
-    numbers = {tap: number for number, tap in enumerate(window.taps())}
+def _spread(window, of_tap, *arrays):
+    """dx [B, H, W, C] from `of_tap(number, *arrays)`, the cotangent that goes through a tap, of arrays [B, H', W', C].
+
+    The arrays get zeros around them once, and of these is cut what a tap needs: moving them by a padding for each tap
+    takes XLA:CPU six times as long.
+    """
     counts = [-(-n // s) for n, s in zip(window.sizes, window.stride, strict=True)]
+    firsts = window.firsts()
+    margins = [
+        (max(0, -min(first.values())), max(0, max(first.values()) + count - size))
+        for first, count, size in zip(firsts, counts, window.outputs(), strict=True)
+    ]
+    padded = [jnp.pad(array, ((0, 0), *margins, (0, 0))) for array in arrays]
 
     def phase(*residues):
-        total = jnp.zeros((batch, *counts, channels), dtype)
-        starts = [(r + p[0]) % s for r, p, s in zip(residues, window.padding, window.stride, strict=True)]
-        for tap, number in numbers.items():
-            if all((i - a) % s == 0 for i, a, s in zip(tap, starts, window.stride, strict=True)):
-                total = total + shifted(of_tap(number), tap, residues)
+        total = jnp.zeros((len(arrays[0]), *counts, arrays[0].shape[3]), arrays[0].dtype)
+        for number, tap in enumerate(window.taps()):
+            starts = [first.get(key) for first, key in zip(firsts, zip(residues, tap, strict=True), strict=True)]
+            if None not in starts:
+                each = zip(starts, margins, counts, strict=True)
+                rows, cols = (slice(start + m[0], start + m[0] + count) for start, m, count in each)
+                total = total + of_tap(number, *(array[:, rows, cols] for array in padded))
         return total
-
-    def shifted(dy, tap, residues):
-        """dy moved to where the tap reads: row n of the phase takes dy[(s n + r + p − i) / s]."""
-        config = [(0, 0, 0)]
-        for i, r, p, s, count, size in zip(
-            tap, residues, window.padding, window.stride, counts, window.outputs(), strict=True
-        ):
-            first = (r + p[0] - i) // s
-            config.append((-first, count - size + first, 0))
-        return jax.lax.pad(dy, jnp.zeros((), dy.dtype), [*config, (0, 0, 0)])
 
     return interleave(phase, window.stride, window.sizes)
 
 
 def _max_fwd(window, x):
-    if window.window == window.stride:
-        return _largest(window, x)
-    # Not inlined, or XLA would find the largest entry of a window anew for each of the positions that read it.
-    with set_xla_metadata(inlineable="false"):
-        return jax.jit(_largest, static_argnums=0)(window, x)
-
-
-def _largest(window, x):
     """The largest entry of each window, and the number of the first tap that sees it."""
     padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-jnp.inf)
-    taps = window.taps()
-    y = _tap(window, padded, taps[0])
-    index = jnp.zeros(y.shape, jnp.uint8 if len(taps) <= 256 else jnp.int32)
-    for number, tap in enumerate(taps[1:], 1):
-        seen = _tap(window, padded, tap)
-        index = jnp.where(seen > y, jnp.asarray(number, index.dtype), index)
-        y = larger(y, seen)
+    seen = [_tap(window, padded, tap) for tap in window.taps()]
+    y = reduce(larger, seen)
+    # Found first and then looked for: XLA:CPU does both at once in three times as long. So it is kept from that.
+    y = jax.lax.optimization_barrier(y)
+    index = jnp.zeros(y.shape, jnp.uint8 if len(seen) <= 256 else jnp.int32)
+    for number, entry in reversed(list(enumerate(seen))):
+        index = jnp.where(entry == y, jnp.asarray(number, index.dtype), index)
     return y, index
 
 
 def _max_bwd(window, index, dy):
     zero = jnp.zeros((), dy.dtype)
-    return (_spread(window, lambda number: jnp.where(index == number, dy, zero), dy.dtype, dy.shape[0], dy.shape[3]),)
+    return (_spread(window, lambda number, dy, index: jnp.where(index == number, dy, zero), dy, index),)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -133,8 +133,7 @@ def _avg_fwd(window, x):
 
 
 def _avg_bwd(window, _, dy):
-    each = dy / len(window.taps())
-    return (_spread(window, lambda number: each, dy.dtype, dy.shape[0], dy.shape[3]),)
+    return (_spread(window, lambda number, each: each, dy / len(window.taps())),)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
