@@ -154,5 +154,5 @@ class Counter:
         now = time.monotonic()
         if self._bar.disable and done and now - self._spoke >= PLAIN_EVERY:
             self._spoke = now
-            left = (self._total - done) * (now - self._began) / done
+            left = max(self._total - done, 0) * (now - self._began) / done
             print(f"{done}/{self._total}, ETA {left:.0f} s  {text}", file=sys.stderr, flush=True)
