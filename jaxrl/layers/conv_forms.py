@@ -31,7 +31,7 @@ class Geometry(NamedTuple):
 #   layers, but XLA:CPU (jaxlib 0.10.2) ends the process over it on some shapes: jax.grad of a plain convolution of
 #   [1, 6, 6, 4] with a kernel of 2x4, stride (2, 4) and padding (1, 2) does. So it is not taken.
 # - dx from one product and a sum: 0.2 of by residues for one channel, 3x3/2; where x has MUCH_BEYOND hundredths of the
-#   positions that dy times the stride has, as of 9x9 with a kernel of 3x3, 0.6; of 20x20 with 4x4/2 (123) 1.08.
+#   positions that dy times the stride has, as of 9x9 with a kernel of 3x3, 0.6; of 20x20 with 4x4/2 (123) 1.1.
 # - dx and dw in blocks, 4 channels, 8x8/4: 0.4 and 0.75; with 32 channels 1.1.
 # - dw a few examples at a time, and the rows of x as rows of numbers, of 320 pictures, 32 channels, 3x3/2: 0.6 (21x21),
 #   0.7 (11x11); where all of dy fits into the cache the parts are slower, 1.15.
