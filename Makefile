@@ -31,7 +31,7 @@ bench: $(VENV)/ready  ## measure speed of A3C (ARGS are its own), then of DQN (a
 	$(BIN)/python benchmarks/dqn.py
 
 audit: $(VENV)/ready  ## every derived gradient against autodiff: errors, time, memory
-	$(BIN)/python -m jaxrl.layers.audit $(ARGS)
+	$(BIN)/python -m jaxrl.audit $(ARGS)
 
 docs: $(VENV)/ready  ## build the documentation site into site/
 	$(BIN)/python -m pip install --quiet --requirement requirements-docs.lock

@@ -6,18 +6,16 @@
 
 import json
 import sys
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 import contestant
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import layers, losses
-from jaxrl.layers import audit, reference
-from jaxrl.layers.audit.gradients import Pair
+from jaxrl import audit, layers, losses
+from jaxrl.audit.gradients import Pair
+from jaxrl.layers import reference
+from jaxrl.shell import runtime
 
 
 def a3c_network(m, loss, p, x, h, c, first, a, advantage, target, weight):
@@ -115,4 +113,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["describe"]:
         print(json.dumps(describe()))
     else:
+        runtime.prepare()
         contestant.serve(prepare)

@@ -1,4 +1,4 @@
-"""Agent steps per second of DQN and its kin in training, and milliseconds of their replay, on this machine.
+"""Agent steps per second of DQN and its extensions in training, and milliseconds of their replay, on this machine.
 
     python benchmarks/dqn.py
 
@@ -7,39 +7,35 @@ would take an hour. What is drawn lies all over it all the same. The kinds of a 
 frames, since one for each would not fit into memory; each prioritised kind has its own tree of priorities.
 """
 
-import contextlib
 import dataclasses
 import gc
 import statistics
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
-
-import dqn as experiment
-import dqn_config
 import jax
 import jax.numpy as jnp
 import timing
 
-from jaxrl import cli, parallel, replay
-from jaxrl import experiment as shell
-from jaxrl.algorithms import dqn
+from jaxrl import parallel, replay
+from jaxrl.agent import Agent
+from jaxrl.agents import dqn, dqn_options
+from jaxrl.agents.options import Count, check_bounds
+from jaxrl.rollout import Trajectory
+from jaxrl.shell import cli, loop
 
+ROOT = Path(__file__).resolve().parents[1]
 KINDS = {
     "nature": {"uniform": {}, "prioritized": {"prioritized": True}},
     "fast": {
         "dqn": {}, "double": {"double": True}, "dueling": {"dueling": True}, "prioritized": {"prioritized": True},
-        "qr": {"distributional": "qr"}, "rainbow": dqn_config.RAINBOW,
+        "qr": {"distributional": "qr"}, "rainbow": dqn_options.RAINBOW,
     },
 }  # fmt: skip
 PARTS = ("acting", "storing", "learning")
 CALLS = ("sample", "set_priorities", "insert")
 BLOCK = 256  # transitions that are drawn, get new priorities, or are written in one call
-NEVER = 2**30  # agent steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,121 +44,124 @@ class Config:
 
     env: str = "Riverraid-v5"
     """Atari game."""
-    replay_size: int = 1_000_000
+    replay_size: Count = 1_000_000
     """Agent steps that the replay holds, rounded down to a multiple of 256, and at most what the preset says (fast:
     500,000); a step of the preset nature takes 7 kB, of fast 3 kB."""
-    turns: int = 30
+    turns: Count = 30
     """Turns of acting and learning, or calls of the replay, in one timing."""
-    repeats: int = 5
+    repeats: Count = 5
     """Timings of each kind, taken in turn; the median counts."""
     output: Path = ROOT / "build" / "dqn_speed.json"
     """File for the figures as JSON."""
+
+
+def storing_only(agent: Agent) -> Agent:
+    """The same agent, which never has enough to learn from."""
+    return agent._replace(storage=agent.storage._replace(ready=lambda ring: False))
 
 
 class Stage:
     """What the kinds of a preset take turns with: a pool, an actor in it, and a ring that is full."""
 
     def __init__(self, config: Config, preset: str):
-        run = experiment.preset(preset, config.env)
+        run = dqn.preset(preset, config.env)
         size = min(config.replay_size, run.replay_size) // BLOCK * BLOCK
         self.run = dataclasses.replace(run, replay_size=size, learning_starts=BLOCK, save_replay=False)
-        self.pool = shell.make_pool(self.run, run.num_envs, 0)
-        experiment.check_replay(self.run, self.pool)
-        # An agent that never starts to learn only stores.
-        self.storers = {each: self.agent(prioritized=each, learning_starts=NEVER) for each in (False, True)}
-        learner, self.actor = self.storers[True].init(jax.random.key(0), [self.pool])
-        self.block = self._play(learner)
+        self.spec = self.run.spec()
+        dqn.check(self.run, self.spec)
+        self.pool = self.run.make_pool(run.num_envs, 0)
+        agent = self.agent(prioritized=True)
+        state = loop.first_state(agent, self.pool.protocol, run.num_envs, 1, seed=0)
+        state, self.actor = loop.enter(agent, state, [self.pool])
+        self.block = self._play(agent, state.learner)
+        store, learner, ring, keys = loop.learning(storing_only(agent), 1), *state[:2], state.learn_keys
         for _ in range(size // BLOCK):
-            learner, _ = self.storers[True].learn(learner, self.block)
-        self.ring, self.tree = learner.replay._replace(tree=None), learner.replay.tree
+            learner, ring, keys, _ = store(learner, ring, keys, self.block)
+        self.ring, self.priorities = ring, learner.priorities
 
-    def agent(self, **options) -> experiment.Agent:
+    def agent(self, **options) -> Agent:
         """An agent of the preset with these options."""
-        return experiment.Agent(dataclasses.replace(self.run, **options), self.pool)
+        return dqn.make(dataclasses.replace(self.run, **options), self.spec)
 
-    def _play(self, learner):
-        """`BLOCK` transitions, as one experience."""
-        collect, rows = self.storers[True].collector([self.pool]), []
+    def _play(self, agent: Agent, learner) -> Trajectory:
+        """`BLOCK` transitions, as one trajectory."""
+        collect, parts = loop.collecting(agent, [self.pool]), []
         for _ in range(BLOCK // (self.run.num_envs * self.run.collect_steps)):
-            self.actor, (seen, epsilon), _ = collect((learner, self.actor))
-            rows.append(seen)
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *rows), epsilon
+            self.actor, trajectory, _ = collect(agent.acting(learner), self.actor)
+            parts.append(trajectory)
+        steps = [(part.observation, part.row, part.extras) for part in parts]
+        observation, row, extras = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *steps)
+        return parts[-1]._replace(observation=observation, row=row, extras=extras)
 
 
 class Kind:
-    """One kind of agent on a stage."""
+    """One kind of agent on a stage; priorities of rows that another kind wrote meanwhile are old ones."""
 
     def __init__(self, stage: Stage, options: dict):
         self.stage, self.agent = stage, stage.agent(**options)
-        self.prioritized = self.agent.config.prioritized
-        self.storer = stage.storers[self.prioritized]
-        self.collect = self.agent.collector([stage.pool])
-        networks = dqn.init(self.agent.init_params(jax.random.key(1)), self.agent.optimizer)
-        learner = experiment.Learner(networks, None, jnp.int32(0), jax.random.key(2))
-        self.learner = parallel.spread(parallel.stack([learner]), 1)
-        self.tree = jax.tree.map(jnp.copy, stage.tree) if self.prioritized else None
+        self.config = dataclasses.replace(stage.run, **options)
+        self.collect = loop.collecting(self.agent, [stage.pool])
+        self.learn, self.store = loop.learning(self.agent, 1), loop.learning(storing_only(self.agent), 1)
+        self.learner, self.keys = parallel.shard(
+            parallel.add_axis((self.agent.init(jax.random.key(1)), jax.random.key(2))), 1
+        )
+        if self.config.prioritized:
+            self.learner = self.learner._replace(priorities=jax.tree.map(jnp.copy, stage.priorities))
         self._draw = parallel.map_devices(self._draw_one, 1)
         self._set_priorities = parallel.map_devices(self._set_priorities_one, 1, donate_argnums=(0,))
 
-    @contextlib.contextmanager
-    def on_stage(self):
-        """Have the ring, for as long as it takes; priorities of rows that another kind wrote meanwhile are old ones."""
-        self.learner = self.learner._replace(replay=self.stage.ring._replace(tree=self.tree))
-        yield
-        ring = self.learner.replay
-        self.stage.ring, self.tree = ring._replace(tree=None), ring.tree
-        self.learner = self.learner._replace(replay=None)
-
     def train(self, turns: int) -> dict[str, float]:
         """Agent steps per second as the run loop does them, and then milliseconds of each part of a turn."""
-        with self.on_stage():
-            steps, start = 0, time.perf_counter()
-            for _ in range(turns):
-                self.stage.actor, experience, seen = self.collect((self.learner, self.stage.actor))
-                self.learner, report = self.agent.learn(self.learner, experience)
-                steps += int(jax.device_get(report | seen)["valid"].sum())
-            rate = steps / (time.perf_counter() - start)
-            parts = zip(*(self._turn() for _ in range(turns)), strict=True)
+        steps, start = 0, time.perf_counter()
+        for _ in range(turns):
+            trajectory, games = self._act()
+            report = self._turn(self.learn, trajectory)
+            steps += int(jax.device_get((report, games))[1].valid.sum())
+        rate = steps / (time.perf_counter() - start)
+        parts = zip(*(self._parts() for _ in range(turns)), strict=True)
         return {"steps_per_second": rate} | dict(zip(PARTS, map(statistics.median, parts), strict=True))
 
-    def _turn(self):
+    def _act(self):
+        self.stage.actor, trajectory, games = self.collect(self.agent.acting(self.learner), self.stage.actor)
+        return trajectory, games
+
+    def _turn(self, learn, trajectory):
+        self.learner, self.stage.ring, self.keys, report = learn(self.learner, self.stage.ring, self.keys, trajectory)
+        return report
+
+    def _parts(self):
         """Milliseconds of acting, storing and learning; what is acted is stored twice, once without learning."""
-        acting, (self.stage.actor, experience, _) = milliseconds(self.collect, (self.learner, self.stage.actor))
-        storing, (self.learner, _) = milliseconds(self.storer.learn, self.learner, experience)
-        both, (self.learner, _) = milliseconds(self.agent.learn, self.learner, experience)
+        acting, (trajectory, _) = milliseconds(self._act)
+        storing, _ = milliseconds(self._turn, self.store, trajectory)
+        both, _ = milliseconds(self._turn, self.learn, trajectory)
         return acting, storing, both - storing
 
     def call(self, times: int) -> dict[str, float]:
         """Milliseconds of each call of the replay."""
         found = {name: [] for name in CALLS}
-        with self.on_stage():
-            for _ in range(times):
-                for name, spent in self._calls():
-                    found[name].append(spent)
+        for _ in range(times):
+            for name, spent in self._calls():
+                found[name].append(spent)
         return {name: statistics.median(spent) for name, spent in found.items() if spent}
 
     def _calls(self):
-        ring, key = self.learner.replay, self.learner.key
-        spent, (batch, key) = milliseconds(self._draw, ring, key)
-        self.learner = self.learner._replace(key=key)
+        spent, (batch, self.keys) = milliseconds(self._draw, self.stage.ring, self.learner.priorities, self.keys)
         yield "sample", spent
-        if self.prioritized:
-            priorities, others = (ring.tree, ring.highest), ring._replace(tree=None, highest=None)
-            spent, (tree, highest) = milliseconds(self._set_priorities, priorities, others, batch.index, batch.r_t)
-            self.learner = self.learner._replace(replay=others._replace(tree=tree, highest=highest))
+        if self.config.prioritized:
+            spent, priorities = milliseconds(
+                self._set_priorities, self.learner.priorities, batch.index, batch.r_t
+            )
+            self.learner = self.learner._replace(priorities=priorities)
             yield "set_priorities", spent
-        spent, (self.learner, _) = milliseconds(self.storer.learn, self.learner, self.stage.block)
+        spent, _ = milliseconds(self._turn, self.store, self.stage.block)
         yield "insert", spent
 
-    def _draw_one(self, ring, key):
+    def _draw_one(self, ring, priorities, key):
         key, draw_key = jax.random.split(key)
-        return replay.sample(ring, self.agent.settings, draw_key, BLOCK), key
+        return replay.sample(ring, priorities, self.config.settings, draw_key, BLOCK), key
 
-    def _set_priorities_one(self, priorities, others, index, error):
-        tree, highest = priorities
-        ring = others._replace(tree=tree, highest=highest)
-        ring = replay.set_priorities(ring, index, error, self.agent.config.priority_exponent)
-        return ring.tree, ring.highest
+    def _set_priorities_one(self, priorities, index, error):
+        return replay.set_priorities(priorities, index, error, self.config.priority_exponent)
 
 
 def milliseconds(function, *args):
@@ -216,7 +215,7 @@ def show(preset: str, found: dict):
     """Print the figures of a preset."""
     print(
         f"preset {preset}: a turn is {found['steps_a_turn']} agent steps and {found['updates']} update(s) of "
-        f"{found['batch_size']} from pictures of {found['image_size']}x{found['image_size']}; "
+        f"{found['batch_size']} from images of {found['image_size']}x{found['image_size']}; "
         f"{found['replay_size']:,} steps are in the replay"
     )
     ratio = f"over {next(iter(found['ratio']))}"
@@ -233,7 +232,7 @@ def show(preset: str, found: dict):
 
 def main(config: Config):
     """Measure, print the tables, and write the figures down."""
-    shell.check_above(config, "replay_size", "turns", "repeats")
+    check_bounds(config)
     found = {}
     for preset in KINDS:
         found[preset] = measure(config, preset)

@@ -21,10 +21,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+from jaxrl.shell import cli, files, metrics, provenance
 
-from jaxrl import cli, metrics, provenance, training
+HERE = Path(__file__).resolve().parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +117,7 @@ def main(config: Config):
                 progress.show(done)
     print("in brackets: the derived layer's time over that contestant's, in the same rounds")
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    training.write_json(config.output, {"rows": results, "rounds": config.rounds} | provenance.measured_on("numpy"))
+    files.write_json(config.output, {"rows": results, "rounds": config.rounds} | provenance.measured_on("numpy"))
     print(f"figures are in {config.output}")
 
 

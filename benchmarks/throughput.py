@@ -4,7 +4,7 @@
 
 EnvPool alone, rollout (acting, no learning), learner alone (gradients derived and by autodiff of the plain
 reference), and training; everything is timed in turn, several times over, and the median counts. A second process
-repeats it without what `jaxrl.runtime` sets up, for comparison.
+repeats it without what `jaxrl.shell.runtime` sets up, for comparison.
 """
 
 import contextlib
@@ -18,20 +18,17 @@ import time
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
-
-import a3c as experiment
 import jax
 import jax.numpy as jnp
 import timing
 
-from jaxrl import cli
-from jaxrl import experiment as shell
-from jaxrl.algorithms import a3c
+from jaxrl.agents import a3c
+from jaxrl.algorithms import actor_critic
 from jaxrl.layers import reference
-from jaxrl.networks import actor_critic
-from jaxrl.networks import modules as modules_of_networks
+from jaxrl.networks import modules, torsos
+from jaxrl.shell import cli, launch, loop
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Config:
     repeats: int = 5
     """Timings of each part, taken in turn; the median counts."""
     plain: bool = True
-    """Measure again in a process without the flags and the allocator's settings of jaxrl.runtime."""
+    """Measure again in a process without the flags and the allocator's settings of jaxrl.shell.runtime."""
     output: Path = ROOT / "build" / "throughput.json"
     """File for the figures as JSON."""
 
@@ -57,39 +54,42 @@ class Config:
 @contextlib.contextmanager
 def autodiff():
     """Put the plain reference in the place of every derived layer and loss."""
-    modules = modules_of_networks, actor_critic, a3c
-    ours, loss = modules[0].layers, a3c.actor_critic_loss
-    for module in modules:
+    users = modules, torsos, actor_critic
+    ours, loss = modules.layers, actor_critic.actor_critic_loss
+    for module in users:
         module.layers = reference
-    a3c.actor_critic_loss = reference.actor_critic_loss
+    actor_critic.actor_critic_loss = reference.actor_critic_loss
     try:
         yield
     finally:
-        for module in modules:
+        for module in users:
             module.layers = ours
-        a3c.actor_critic_loss = loss
+        actor_critic.actor_critic_loss = loss
 
 
 class Parts:
     """The compiled parts, each a function that runs one segment of t_max steps and returns what to wait for."""
 
-    def __init__(self, run: experiment.Config):
-        self.pool = shell.make_pool(run, run.num_envs, 0)
-        self.agent = experiment.Agent(run, self.pool)
-        self.state = self.agent.init(jax.random.key(0), [self.pool])
-        self.collect = self.agent.collector([self.pool])
-        _, self.experience, _ = self.collect(self.state)
+    def __init__(self, run: a3c.Config):
+        self.pool, self.agent = run.make_pool(run.num_envs, 0), launch.agent_of(a3c, run)
+        state = loop.first_state(self.agent, self.pool.protocol, run.num_envs, 1, seed=0)
+        self.state, self.actor = loop.enter(self.agent, state, [self.pool])
+        self.collect, self.learn = loop.collecting(self.agent, [self.pool]), loop.learning(self.agent, 1)
+        _, self.experience, _ = self.collect(self.agent.acting(self.state.learner), self.actor)
+        self.derived, self.plain = (jax.tree.map(jnp.copy, self.state) for _ in range(2))
         with autodiff():
-            self.plain_learn = experiment.Agent(run, self.pool).learn
-            self.plain_learner = jax.block_until_ready(
-                self.plain_learn(jax.tree.map(jnp.copy, self.state[0]), self.experience)
-            )[0]
-        self.learner = jax.tree.map(jnp.copy, self.state[0])
+            self.learn_plain = loop.learning(launch.agent_of(a3c, run), 1)
+            self.plain = self.learnt(self.learn_plain, self.plain, self.experience)[0]
         action = jnp.zeros(run.num_envs, jnp.int32)
-        self.pool_state = jax.tree.map(lambda leaf: leaf[0], self.state[1].pool)
+        self.pool_state = jax.tree.map(lambda leaf: leaf[0], self.actor.pool)
         self.step_only = jax.jit(
             lambda state: jax.lax.scan(lambda s, _: (self.pool.step(s, action)[0], None), state, length=run.t_max)[0]
         )
+
+    def learnt(self, learn, state: loop.State, experience):
+        """The state after one turn of learning, and the report."""
+        learner, _, keys, report = learn(state.learner, None, state.learn_keys, experience)
+        return state._replace(learner=learner, learn_keys=keys), report
 
     def envpool(self):
         """EnvPool alone."""
@@ -98,26 +98,24 @@ class Parts:
 
     def rollout(self):
         """Acting and stepping."""
-        actor, _, _ = self.collect(self.state)
-        self.state = self.state[0], actor
-        return actor
+        self.actor, *_ = self.collect(self.agent.acting(self.state.learner), self.actor)
+        return self.actor
 
     def learner_derived(self):
         """Gradients and updates of one segment."""
-        self.learner, _ = self.agent.learn(self.learner, self.experience)
-        return self.learner
+        self.derived, _ = self.learnt(self.learn, self.derived, self.experience)
+        return self.derived
 
     def learner_autodiff(self):
         """The same by autodiff of the plain reference."""
-        self.plain_learner, _ = self.plain_learn(self.plain_learner, self.experience)
-        return self.plain_learner
+        self.plain, _ = self.learnt(self.learn_plain, self.plain, self.experience)
+        return self.plain
 
     def training(self):
         """Both, as the run loop does them."""
-        actor, experience, _ = self.collect(self.state)
-        learner, report = self.agent.learn(self.state[0], experience)
-        self.state = learner, actor
-        return jax.device_get(report)
+        self.actor, experience, games = self.collect(self.agent.acting(self.state.learner), self.actor)
+        self.state, report = self.learnt(self.learn, self.state, experience)
+        return jax.device_get((report, games))
 
 
 PARTS = ("envpool", "rollout", "learner_derived", "learner_autodiff", "training")
@@ -125,7 +123,7 @@ PARTS = ("envpool", "rollout", "learner_derived", "learner_autodiff", "training"
 
 def measure(config: Config) -> dict:
     """Agent steps per second of every part."""
-    run = experiment.Config(env=config.env, num_envs=config.num_envs, num_workers=config.num_workers)
+    run = a3c.Config(env=config.env, num_envs=config.num_envs, num_workers=config.num_workers)
     parts, steps = Parts(run), run.t_max * run.num_envs
 
     def rate(part, updates):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from jaxrl import provenance, training
+from jaxrl.shell import files, provenance
 
 
 def in_turn(parts: dict[str, Callable], turns: int, repeats: int) -> dict[str, list]:
@@ -27,5 +27,5 @@ def write(path: Path, figures: dict, config):
     path.parent.mkdir(parents=True, exist_ok=True)
     measured_on = provenance.measured_on("envpool")
     options = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
-    training.write_json(path, figures | {"config": options} | measured_on)
+    files.write_json(path, figures | {"config": options} | measured_on)
     print(f"figures are in {path}")

@@ -11,23 +11,22 @@ one has the reward. From "Prioritized experience replay" by Schaul et al. (https
 
 import dataclasses
 import itertools
-import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Ge, Interval
 from jax import lax
 
-from jaxrl import cli, experiment, plots, provenance, training
-from jaxrl.metrics import Progress
-from jaxrl.replay import init_tree, sample_tree, set_leaves
+from jaxrl import sum_tree
+from jaxrl.agents.options import Count, Fraction, check_bounds
 from jaxrl.returns import q_target
+from jaxrl.shell import cli, files, plots, provenance
+from jaxrl.shell.metrics import Progress
 
 WRONG, RIGHT = 0, 1
 STEP_SIZE, DEVIATION, THRESHOLD = 1 / 4, 0.1, 1e-3  # of the updates, of the first values, of the squared error
@@ -42,15 +41,15 @@ NAME = "cliff_walk.json"
 class Config:
     """Count the Q-learning updates until the values of the Blind Cliffwalk are known."""
 
-    states: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16)
+    states: tuple[Annotated[int, Interval(ge=2, le=MOST_STATES)], ...] = (2, 4, 6, 8, 10, 12, 14, 16)
     """Lengths of the chain."""
-    seeds: int = 20
+    seeds: Count = 20
     """Learners of each kind and length; they differ in their first values and in what they draw."""
-    alpha: float = 1.0
-    """Exponent of the priorities, in [0, 1]; 0 is uniform replay."""
-    epsilon: float = 1e-6
-    """What every priority has beside the size of the last error, before the exponent; in [1e-8, 1]."""
-    seed: int = 0
+    alpha: Fraction = 1.0
+    """Exponent of the priorities; 0 is uniform replay."""
+    epsilon: Annotated[float, Interval(ge=LEAST_EPSILON, le=1)] = 1e-6
+    """What every priority has beside the size of the last error, before the exponent."""
+    seed: Annotated[int, Ge(0)] = 0
     """Seed of all learners; the same seed gives the same numbers."""
     output: Path = Path("runs/cliff_walk")
     """Folder for cliff_walk.json and curve.png; what it has of these names is replaced."""
@@ -86,21 +85,17 @@ def main(config: Config):
         for n, replay in itertools.product(config.states, REPLAYS):
             found = summary(count_updates(config, n, replay, partial(progress.show, len(rows))))
             rows.append({"replay": replay, "states": n, "transitions": transitions(n)} | found)
-            training.write_json(config.output / NAME, result_of(config, rows, time.monotonic() - began))
+            files.write_json(config.output / NAME, result_of(config, rows, time.monotonic() - began))
             progress.note(f"{n:2} states, {replay:11} {found['median']:11,.1f} updates (median)")
         progress.show(len(rows))
-    print(plots.updates_curve(config.output, rows, f"Blind Cliffwalk, {config.seeds} seeds"))
+    print(draw_curve(config.output, rows, f"Blind Cliffwalk, {config.seeds} seeds"))
 
 
 def check(config: Config):
     """Raise ValueError, in one sentence, for options that cannot work."""
-    experiment.check_above(config, "seeds")
-    experiment.check_not_below(config, "seed")
-    experiment.check_fraction(config, "alpha")
-    if not LEAST_EPSILON <= config.epsilon <= 1:
-        raise ValueError(f"--epsilon lies in [{LEAST_EPSILON}, 1]; got {config.epsilon}.")
-    if not config.states or not all(2 <= n <= MOST_STATES for n in config.states):
-        raise ValueError(f"--states lie from 2 to {MOST_STATES}; got {' '.join(map(str, config.states)) or 'none'}.")
+    check_bounds(config)
+    if not config.states:
+        raise ValueError("--states takes one or more lengths; got none.")
     if len(set(config.states)) < len(config.states):
         raise ValueError(f"--states must differ; got {' '.join(map(str, config.states))}.")
 
@@ -154,7 +149,7 @@ def start(n: int, replay: str, keys) -> Learner:
         key, subkey = jax.random.split(key)
         q = DEVIATION * jax.random.normal(subkey, (n, 2))
         leaves = jnp.arange(transitions(n))
-        tree = set_leaves(init_tree(len(leaves)), leaves, 1.0) if replay == "prioritised" else None
+        tree = sum_tree.set_leaves(sum_tree.init(len(leaves)), leaves, 1.0) if replay == "prioritised" else None
         return Learner(q, tree, key, jnp.int32(0), is_learnt(q))
 
     return jax.vmap(one)(keys)
@@ -179,13 +174,13 @@ def learn(replay: str, memory: Memory, learners: Learner, chunk, alpha, epsilon)
 def update(replay: str, memory: Memory, learner: Learner, alpha, epsilon) -> Learner:
     """One transition drawn, and one step of Q-learning on it."""
     key, subkey = jax.random.split(learner.key)
-    index = draw(replay, memory, learner, subkey)
+    index = draw_transition(replay, memory, learner, subkey)
     seen = Memory(*(leaf[index] for leaf in memory))
     error = td_error(learner.q, seen)
     q = learner.q.at[seen.s_tm1, seen.a_tm1].add(STEP_SIZE * error)
     tree = learner.tree
     if replay == "prioritised":
-        tree = set_leaves(tree, index[None], (jnp.abs(error) + epsilon) ** alpha)
+        tree = sum_tree.set_leaves(tree, index[None], (jnp.abs(error) + epsilon) ** alpha)
     return Learner(q, tree, key, learner.updates + ~learner.learnt, learner.learnt | is_learnt(q))
 
 
@@ -194,12 +189,12 @@ def td_error(q, seen: Memory):
     return q_target(seen.r_t, seen.discount_t, q[seen.s_t]) - q[seen.s_tm1, seen.a_tm1]
 
 
-def draw(replay: str, memory: Memory, learner: Learner, key):
+def draw_transition(replay: str, memory: Memory, learner: Learner, key):
     """The index of the transition that is replayed: int32 []."""
     if replay == "uniform":
         return jax.random.randint(key, (), 0, len(memory.r_t))
     if replay == "prioritised":
-        return sample_tree(learner.tree, key, 1)[0][0]
+        return sum_tree.sample(learner.tree, key, 1)[0][0]
     return best(memory, learner.q)
 
 
@@ -220,6 +215,28 @@ def summary(updates: np.ndarray) -> dict:
     """The updates of all seeds, their median, and the quartiles around it."""
     low, median, high = np.percentile(updates, (25, 50, 75)).tolist()
     return {"median": median, "quartiles": [low, high], "updates": updates.tolist()}
+
+
+def draw_curve(folder: Path, rows: list[dict], title: str) -> Path:
+    """Draw curve.png in a folder: updates until learnt against the number of states, a line for each kind of replay."""
+    figure, axes = plots.one_panel(title)
+    draw_updates(axes, rows)
+    return plots.save(figure, folder)
+
+
+def draw_updates(axes, rows: list[dict]):
+    """Medians with their quartiles; what each state multiplies by the same factor is a straight line."""
+    for name in dict.fromkeys(row["replay"] for row in rows):
+        mine = sorted((row for row in rows if row["replay"] == name), key=lambda row: row["states"])
+        states = [row["states"] for row in mine]
+        axes.plot(states, [row["median"] for row in mine], marker="o", markersize=4, label=name)
+        axes.fill_between(states, *zip(*(row["quartiles"] for row in mine), strict=True), alpha=0.25, linewidth=0)
+    ticks = sorted({row["states"] for row in rows})
+    labels = [f"{n}\n{2 ** (n + 1) - 2:,}" for n in ticks]
+    axes.set(xlabel="states n, and transitions in the memory", ylabel="updates until learnt", yscale="log")
+    axes.set_xticks(ticks, labels)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(loc="upper left", frameon=False, title="replay (median, quartiles)", alignment="left")
 
 
 def result_of(config: Config, rows: list[dict], seconds: float) -> dict:

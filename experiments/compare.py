@@ -1,20 +1,17 @@
-"""Draw the training scores of several runs, and published curves beside them, in one picture.
+"""Draw the training scores of several runs, and published curves beside them, in one figure.
 
 python experiments/compare.py runs/ONE runs/OTHER --output results/NAME
 """
 
 import csv
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import evaluate
 import tyro
 
-from jaxrl import cli, experiment, metrics, plots, training
+from jaxrl.agents import AGENTS
+from jaxrl.shell import cli, folder, metrics, plots
 
 FRAMES_PER_STEP = 4
 
@@ -26,7 +23,7 @@ class Config:
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of runs."""
     output: Path = Path(".")
-    """Folder for the picture."""
+    """Folder for the figure."""
     references: Path | None = None
     """A CSV file of published curves with the columns agent, frames (4 an agent step), mean and protocol."""
     protocol: str = "Nature CNN"
@@ -34,11 +31,11 @@ class Config:
     agents: tuple[str, ...] = ("DQN", "QR-DQN", "Rainbow")
     """Which of them to draw."""
     title: str = ""
-    """Title of the picture."""
+    """Title of the figure."""
 
 
 def main(config: Config):
-    """Read, draw, and say where the picture is."""
+    """Read, draw, and say where the figure is."""
     if not config.run_dirs:
         raise ValueError("give the folders of one or more runs.")
     if not config.output.is_dir():
@@ -46,7 +43,7 @@ def main(config: Config):
     runs = [curve_of(run_dir) for run_dir in config.run_dirs]
     last = max(steps[-1] for _, steps, _ in runs)
     published = references(config, last) if config.references else []
-    print(f"the picture is {plots.comparison(config.output, runs, published, config.title)}")
+    print(f"the figure is {plots.comparison(config.output, runs, published, config.title)}")
 
 
 def curve_of(run_dir: Path):
@@ -54,11 +51,11 @@ def curve_of(run_dir: Path):
 
     Raises: ValueError for a folder without.
     """
-    script = evaluate.SCRIPTS.get(training.read_config(run_dir).get("algorithm"))
+    algorithm = AGENTS[folder.algorithm_of(run_dir, AGENTS)]
     columns = metrics.read(run_dir / metrics.METRICS)
-    if script is None or not columns:
+    if not columns:
         raise ValueError(f"{run_dir} has no scores of a run to draw.")
-    name = experiment.saved_config(script.Config, run_dir).name
+    name = folder.saved_config(algorithm.Config, run_dir).name
     return name, columns["agent_steps"], columns["score_mean_100"]
 
 

@@ -6,23 +6,23 @@ python experiments/evaluate.py --weights FILE --env Riverraid-v5 --protocol orig
 
 import dataclasses
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import a3c
-import dqn
 import jax
 import tyro
+from annotated_types import Ge
 
-from jaxrl import cli, environments, experiment, interop, metrics, provenance, rollout, training, video
-from jaxrl.checkpoint import Checkpoints
-from jaxrl.evaluation import Scores, play, shared_normalizer
+from jaxrl import environments, rollout
+from jaxrl.agent import Agent
+from jaxrl.agents import AGENTS, a3c
+from jaxrl.agents.options import Count, RunConfig, check_bounds
+from jaxrl.networks import pytorch_weights
+from jaxrl.shell import cli, files, folder, metrics, provenance, video
+from jaxrl.shell.checkpoint import Checkpoints
+from jaxrl.shell.evaluation import Scores, play, shared_normalizer
 
 PACKAGES = ("flax", "envpool", "ale-py")
-SCRIPTS = {script.Config.algorithm: script for script in (a3c, dqn)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Config:
     """Rules: machado, nature, origin or control; by default the run's, or origin for PyTorch's weights."""
     checkpoint: int | None = None
     """Agent step of the run's checkpoint; by default the newest."""
-    games: int = 100
+    games: Count = 100
     """Whole games to play."""
     greedy: bool = False
     """Take the best action; by default A3C's are sampled from the policy, and DQN's now and then random."""
-    num_envs: int = 20
+    num_envs: Count = 20
     """Environments that play at once; each plays an equal share of the games."""
-    seed: int = 12345
+    seed: Annotated[int, Ge(0)] = 12345
     """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path | None = None
     """File for the scores as JSON; by default evaluation.json in the run's folder, or beside the weights."""
@@ -64,41 +64,25 @@ class Frozen(NamedTuple):
 def main(config: Config):
     """Play, print, and write the scores and the video."""
     check(config)
-    run = training.read_config(config.run_dir) if config.run_dir else {}
-    output = output_of(config)
-    learnt = environments.PROTOCOLS.get(run.get("protocol"))  # another protocol is seen through the same pictures
-
-    def make_pool(num_envs: int, **options) -> environments.Pool:
-        return environments.make(
-            config.env or run.get("env", "Riverraid-v5"),
-            config.protocol or run.get("protocol", "origin"),
-            num_envs,
-            config.seed,
-            training=False,
-            height=run.get("image_size") or learnt and learnt.height,
-            width=run.get("image_size") or learnt and learnt.width,
-            stack=run.get("frame_stack") or learnt and learnt.stack,
-            **options,
-        )
-
-    pool = make_pool(min(config.num_envs, config.games))
-    agent = agent_of(config, run, pool)
-    policy = agent.policy
-    frozen = from_weights(config.weights, agent) if config.weights else from_run(config, run, agent)
-    if pool.protocol.normalization == "none":
+    trained = trained_as(config)
+    played = played_as(config, trained)
+    output, agent = output_of(config), agent_of(config, trained, played)
+    frozen = from_weights(config, agent, played) if config.weights else from_run(config, trained, agent)
+    if environments.PROTOCOLS[played.protocol].normalization == "none":
         frozen = frozen._replace(normalizer=None)
+    pool = played.make_pool(min(config.num_envs, config.games), config.seed, training=False)
     key = jax.random.key(config.seed)
     with metrics.Progress(config.games, unit="games") as progress:
         normalizer = shared_normalizer(frozen.normalizer, pool.num_envs)
-        scores = play(policy, frozen.params, pool, config.games, key, config.greedy, normalizer, progress.show)
+        scores = play(agent.policy, frozen.params, pool, config.games, key, config.greedy, normalizer, progress.show)
     pool.close()
-    training.write_json(output, result_of(config, pool, frozen, scores))
+    files.write_json(output, result_of(config, pool, frozen, scores))
     print(f"{scores}\nthe scores are in {output}")
     if config.video:
-        film, pool = output.with_suffix(".mp4"), make_pool(1, render=True)
+        path, pool = output.with_suffix(".mp4"), played.make_pool(1, config.seed, training=False, render=True)
         normalizer = shared_normalizer(frozen.normalizer, 1)
-        score = video.record(policy, frozen.params, pool, film, key, config.greedy, normalizer)
-        print(f"a game of {score:,.0f} points is in {film}")
+        score = video.record(agent.policy, frozen.params, pool, path, key, config.greedy, normalizer)
+        print(f"a game of {score:,.0f} points is in {path}")
 
 
 def check(config: Config):
@@ -107,9 +91,25 @@ def check(config: Config):
         raise ValueError("give either the folder of a run or --weights FILE, and not both.")
     if config.weights is not None and config.checkpoint is not None:
         raise ValueError("--checkpoint is a step of a run; a file of --weights has none.")
-    for name in ("games", "num_envs"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(config, name)}.")
+    check_bounds(config)
+
+
+def trained_as(config: Config) -> RunConfig:
+    """The options that the agent was trained with: those of the run, or of A3C for PyTorch's weights."""
+    if config.weights:
+        return a3c.Config(protocol="origin")
+    algorithm = folder.algorithm_of(config.run_dir, AGENTS)
+    return folder.saved_config(AGENTS[algorithm].Config, config.run_dir)
+
+
+def played_as(config: Config, trained: RunConfig) -> RunConfig:
+    """The options that the environments are made with: under other rules the observations stay those of training."""
+    size = {}
+    if config.run_dir:
+        rules = environments.PROTOCOLS[trained.protocol]
+        size = {"image_size": trained.image_size or rules.height, "frame_stack": trained.frame_stack or rules.stack}
+    env, protocol = config.env or trained.env, config.protocol or trained.protocol
+    return dataclasses.replace(trained, env=env, protocol=protocol, **size)
 
 
 def output_of(config: Config) -> Path:
@@ -123,48 +123,50 @@ def output_of(config: Config) -> Path:
     return output
 
 
-def agent_of(config: Config, run: dict, pool) -> training.Agent:
-    """The agent that plays in a pool: that of the run, or A3C for PyTorch's weights.
+def agent_of(config: Config, trained: RunConfig, played: RunConfig) -> Agent:
+    """The agent as it was trained.
 
-    Raises: ValueError for a run of no known algorithm.
+    Raises: ValueError where the environment that is to be played has other actions.
     """
-    if config.weights:
-        return a3c.Agent(a3c.Config(), pool)
-    if run.get("algorithm") not in SCRIPTS:
-        raise ValueError(f"{config.run_dir / training.CONFIG} is damaged: its algorithm is {run.get('algorithm')!r}.")
-    script = SCRIPTS[run["algorithm"]]
-    return script.Agent(experiment.saved_config(script.Config, config.run_dir), pool)
+    spec = played.spec()
+    if config.run_dir and trained.spec().action != spec.action:
+        raise ValueError(
+            f"{config.run_dir} learnt the actions {trained.spec().action} of {trained.env}, and {played.env} has "
+            f"{spec.action}."
+        )
+    return AGENTS[trained.algorithm].make(trained, spec)
 
 
-def from_run(config: Config, run: dict, agent) -> Frozen:
+def from_run(config: Config, trained: RunConfig, agent: Agent) -> Frozen:
     """The policy in a run's checkpoint."""
     checkpoints = Checkpoints.open(config.run_dir / "checkpoints")
     step = checkpoints.latest() if config.checkpoint is None else config.checkpoint
-    try:
-        num_envs, protocol = run["num_envs"] // run["device_count"], environments.PROTOCOLS[run["protocol"]]
-    except KeyError as error:
-        raise ValueError(f"{config.run_dir / training.CONFIG} is damaged: {error} is missing or unknown.") from None
-    params = jax.eval_shape(agent.init_params, jax.random.key(0))
-    like = {"params": params, "normalizer": rollout.init_normalization(protocol, num_envs)}
+    num_envs, protocol = trained.num_envs // trained.device_count, environments.PROTOCOLS[trained.protocol]
+    like = {"params": params_of(agent), "normalizer": rollout.init_normalization(protocol, num_envs)}
     frozen = checkpoints.restore_policy(like, step)
     checkpoints.close()
     return Frozen(frozen["params"], frozen["normalizer"], step)
 
 
-def from_weights(path: Path, agent) -> Frozen:
+def params_of(agent: Agent):
+    """The shapes of the parameters that act when frozen."""
+    return jax.eval_shape(lambda key: agent.frozen(agent.init(key)), jax.random.key(0))
+
+
+def from_weights(config: Config, agent: Agent, played: RunConfig) -> Frozen:
     """The policy in a file of PyTorch's weights."""
-    params, pool = interop.load_weights(path), agent.pool
-    for names, wanted in jax.tree_util.tree_leaves_with_path(jax.eval_shape(agent.init_params, jax.random.key(0))):
+    params = pytorch_weights.load_weights(config.weights)
+    for names, wanted in jax.tree_util.tree_leaves_with_path(params_of(agent)):
         name = "/".join(key.key for key in names)
         found = params["params"][names[1].key][names[2].key]
         if found.shape == wanted.shape:
             continue
         what = (
-            f"an agent with {found.shape[-1]} actions; {pool.env_id} has {pool.num_actions}"
+            f"an agent with {found.shape[-1]} actions; {played.env} has {wanted.shape[-1]}"
             if "actor" in name
-            else f"{name} of shape {found.shape}; protocol {pool.protocol.name} needs {wanted.shape}"
+            else f"{name} of shape {found.shape}; protocol {played.protocol} needs {wanted.shape}"
         )
-        raise ValueError(f"{path} holds {what}.")
+        raise ValueError(f"{config.weights} holds {what}.")
     return Frozen(params, None, None)
 
 

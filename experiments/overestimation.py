@@ -15,25 +15,24 @@ figure 3.
 """
 
 import dataclasses
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import dqn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jax import lax
+from annotated_types import Ge
 
-from jaxrl import cli, experiment, metrics, plots, provenance, rollout, training
+from jaxrl import rollout
+from jaxrl.agents import dqn
+from jaxrl.agents.options import Count, check_bounds
 from jaxrl.algorithms.dqn import action_values, apply
-from jaxrl.checkpoint import Checkpoints
-from jaxrl.evaluation import uninterrupted
 from jaxrl.returns import gae
+from jaxrl.rollout import Row
+from jaxrl.shell import cli, files, folder, metrics, plots, provenance
+from jaxrl.shell.checkpoint import Checkpoints
+from jaxrl.shell.evaluation import quota_of, uninterrupted
 
 CHUNK = 64
 
@@ -44,13 +43,13 @@ class Config:
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of runs of experiments/dqn.py, for example one plain and one with --double."""
-    games: int = 10
+    games: Count = 10
     """Whole games that each checkpoint plays."""
     greedy: bool = False
     """Take the best action; by default the run's evaluation epsilon makes it now and then random."""
-    num_envs: int = 10
+    num_envs: Count = 10
     """Environments that play at once; each plays an equal share of the games."""
-    seed: int = 12345
+    seed: Annotated[int, Ge(0)] = 12345
     """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path = Path("results/overestimation")
     """Folder for overestimation.json and curve.png; made when missing."""
@@ -65,17 +64,14 @@ class Run(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What was predicted in each row, and what came of it, [T, N] each; see `rollout.Transition`."""
+    """What was predicted in each step, max_a q [T, N], and what came of it."""
 
     value: np.ndarray
-    r_t: np.ndarray
-    terminated: np.ndarray
-    done: np.ndarray
-    valid: np.ndarray
+    row: Row
 
 
 def main(config: Config):
-    """Play with every checkpoint of every run, and write the numbers and their picture."""
+    """Play with every checkpoint of every run, and write the numbers and their figure."""
     check(config)
     runs = [load(run_dir) for run_dir in config.run_dirs]  # all at once: a run that goes on drops its oldest
     config.output.mkdir(parents=True, exist_ok=True)
@@ -89,8 +85,8 @@ def main(config: Config):
             progress.note(line(run, row))
     options = {name: getattr(config, name) for name in ("games", "greedy", "num_envs", "seed")}
     content = options | {"runs": results} | provenance.measured_on("flax", "envpool")
-    training.write_json(config.output / "overestimation.json", content)
-    plots.overestimation(config.output, results, "What Q-networks predict, and what they get")
+    files.write_json(config.output / "overestimation.json", content)
+    draw_curve(config.output, results, "What Q-networks predict, and what they get")
     print(f"overestimation.json and curve.png are in {config.output}")
 
 
@@ -98,8 +94,7 @@ def check(config: Config):
     """Raise ValueError, in one sentence, for options that cannot work."""
     if not config.run_dirs:
         raise ValueError("give the folder of one or more runs of experiments/dqn.py.")
-    experiment.check_above(config, "games", "num_envs")
-    experiment.check_not_below(config, "seed")
+    check_bounds(config)
     if config.output.exists() and not config.output.is_dir():
         raise ValueError(f"--output {config.output} is a file; give a folder.")
 
@@ -109,8 +104,9 @@ def load(run_dir: Path) -> Run:
 
     Raises: ValueError for a folder that is not that of a run of DQN, or that has no whole checkpoint.
     """
-    options = experiment.saved_config(dqn.Config, run_dir)
-    like = jax.eval_shape(dqn.Agent(options, experiment.probe(options)).init_params, jax.random.key(0))
+    options = folder.saved_config(dqn.Config, run_dir)
+    agent = dqn.make(options, options.spec())
+    like = jax.eval_shape(lambda key: agent.frozen(agent.init(key)), jax.random.key(0))
     checkpoints = Checkpoints.open(run_dir / "checkpoints")
     frozen = {"params": like, "normalizer": None}
     policies = [(step, checkpoints.restore_policy(frozen, step)["params"]) for step in checkpoints.steps()]
@@ -120,31 +116,34 @@ def load(run_dir: Path) -> Run:
 
 def evaluate(config: Config, run: Run, params, progress: metrics.Progress, before: int) -> dict:
     """Play with one checkpoint in a fresh pool, after so many games of others, and compare."""
-    num_envs = min(config.num_envs, config.games)
-    quota = np.array([config.games // num_envs + (i < config.games % num_envs) for i in range(num_envs)])
-    pool = experiment.make_pool(run.config, num_envs, config.seed, training=False)
-    agent, key = dqn.Agent(run.config, pool), jax.random.key(config.seed)
-    steps = play(agent, params, pool, quota, key, config.greedy, lambda games: progress.show(before + games))
+    quota = np.array(quota_of(config.games, min(config.num_envs, config.games)))
+    pool = run.config.make_pool(len(quota), config.seed, training=False)
+    key = jax.random.key(config.seed)
+    steps = play(run.config, params, pool, quota, key, config.greedy, lambda n: progress.show(before + n))
     pool.close()
     return compare(steps, quota, run.config.gamma) | {"params_digest": metrics.params_digest(params)}
 
 
-def play(agent: dqn.Agent, params, pool, quota, key, greedy: bool, on_chunk) -> Steps:
+def play(config: dqn.Config, params, pool, quota, key, greedy: bool, on_chunk) -> Steps:
     """Play until environment i has ended quota[i] games and taken one step more, in which it resets itself."""
+    network, agent = dqn.network_of(config, pool.spec), dqn.make(config, pool.spec)
 
-    def step(actor, params):
-        q = action_values(apply(agent.network, params, actor.observation), agent.hyper)  # compiled, acting shares it
-        actor, seen = rollout.step(actor, partial(agent.policy.act, params, greedy=greedy), pool.step)
-        return actor, Steps(q.max(-1), seen.r_t, seen.terminated, seen.done, seen.valid)
+    @jax.jit
+    def chunk(actor, params):
+        def act(memory, observation, first, key):
+            q = action_values(apply(network, params, observation), config.hyperparameters)  # compiled, acting shares it
+            return *agent.policy.act(params, memory, observation, first, key, greedy=greedy), q.max(-1)
 
-    chunk = jax.jit(lambda actor, params: lax.scan(lambda actor, _: step(actor, params), actor, length=CHUNK))
+        actor, steps = rollout.rollout(actor, act, pool.step, CHUNK)
+        return actor, Steps(steps.extras, steps.row)
+
     actor = rollout.init(pool.reset(), agent.policy.initial_memory(pool.num_envs), None, key)
     chunks, ended = [], np.zeros_like(quota)
     while (ended < quota).any():
         with uninterrupted():
             actor, seen = chunk(actor, params)
             chunks.append(jax.device_get(seen))
-        ended = sum(part.done.sum(0) for part in chunks) - chunks[-1].done[-1]
+        ended = sum(part.row.done.sum(0) for part in chunks) - chunks[-1].row.done[-1]
         on_chunk(int(np.minimum(ended, quota).sum()))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
 
@@ -161,12 +160,13 @@ def realised(r_t, terminated, done, v_t, gamma) -> jax.Array:
 
 def compare(steps: Steps, quota, gamma: float) -> dict:
     """Means over the states of the first quota[i] games of environment i, and the same of each game."""
-    now, v_t = jax.tree.map(lambda leaf: leaf[:-1], steps), steps.value[1:]  # a reset row values the final observation
+    value, now = jax.tree.map(lambda leaf: leaf[:-1], steps)
+    v_t = steps.value[1:]  # a reset row values the final observation
     returns = jax.vmap(realised, (1, 1, 1, 1, None), 1)(now.r_t, now.terminated, now.done, v_t, gamma)
     ordinal = np.cumsum(now.done, 0) - now.done
     counts = now.valid & (ordinal < quota)
     game = (ordinal + np.cumsum(quota) - quota)[counts]
-    states, predicted, got = (np.bincount(game, np.asarray(leaf)[counts]) for leaf in (counts, now.value, returns))
+    states, predicted, got = (np.bincount(game, np.asarray(leaf)[counts]) for leaf in (counts, value, returns))
     summary = {"predicted": predicted.sum() / states.sum(), "realised": got.sum() / states.sum()}
     over = summary["predicted"] - summary["realised"]
     return summary | {
@@ -183,6 +183,38 @@ def standard_error(total, states, mean: float) -> float | None:
     """That of a mean over states, which are alike within a game: of the games' totals [G]; None for one game."""
     games = len(states)
     return None if games == 1 else np.sqrt(np.sum((total - mean * states) ** 2) * games / (games - 1)) / states.sum()
+
+
+def draw_curve(folder: Path, runs: list[dict], title: str = "") -> Path:
+    """Draw curve.png in a folder: predicted and realised values above, the difference of the two below.
+
+    Args:
+      folder: where the figure goes.
+      runs: for each its "name" and its "checkpoints", rows of `evaluate`.
+      title: the figure's title.
+
+    Returns: the figure's path.
+    """
+    figure, values, difference = plots.panels(title, height_ratios=(2, 1))
+    draw_values(values, difference, runs)
+    return plots.save(figure, folder)
+
+
+def draw_values(values, difference, runs: list[dict]):
+    """One colour a run: solid is predicted, dashed is realised; and the difference with its standard errors."""
+    for number, run in enumerate(runs):
+        columns = {name: [row[name] for row in run["checkpoints"]] for name in run["checkpoints"][0]}
+        steps, style = plots.millions(columns["agent_steps"]), {"color": f"C{number}", "marker": "o", "markersize": 4}
+        values.plot(steps, columns["predicted"], label=run["name"], **style)
+        values.plot(steps, columns["realised"], linestyle="--", **style)
+        error = [value or 0.0 for value in columns["standard_error"]]
+        difference.errorbar(steps, columns["overestimation"], yerr=error, capsize=2, **style)
+    for name, linestyle in [("predicted, max q", "-"), ("realised, discounted return", "--")]:
+        values.plot([], [], color="0.3", linestyle=linestyle, label=name)
+    difference.axhline(0.0, color="0.3", linewidth=1)
+    values.set(ylabel="value of visited states")
+    difference.set(xlabel="agent steps (millions)", ylabel="predicted − realised")
+    values.legend(frameon=False)
 
 
 def describe(run: Run) -> dict:

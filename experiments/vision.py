@@ -5,25 +5,25 @@ python experiments/vision.py --network resnet18
 """
 
 import dataclasses
-import difflib
-import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from annotated_types import Ge, Interval
 
-from jaxrl import cli, plots, provenance, training
+from jaxrl.agents.options import Count, check_bounds
 from jaxrl.losses import softmax_cross_entropy
-from jaxrl.metrics import Progress, params_digest
+from jaxrl.nearest import unknown
 from jaxrl.networks import VISION, parameter_count
+from jaxrl.shell import cli, files, plots, provenance
+from jaxrl.shell.metrics import Progress, params_digest
 
 CLASSES, PIXELS = 10, 8
+FinitePositive = Annotated[float, Interval(gt=0, lt=float("inf"))]
 HELD_OUT = 1 / 5
 SPLIT_SEED = 0  # the same images are held out whatever --seed is
 PACKAGES = ("flax", "optax", "scikit-learn")
@@ -50,19 +50,19 @@ class Config:
 
     network: str = "lenet"
     """Name of the network."""
-    width: float = 1.0
+    width: FinitePositive = 1.0
     """Factor on the hidden numbers of channels and units; 1 is the network as published."""
-    size: int = 28
+    size: Annotated[int, Ge(PIXELS)] = 28
     """Height and width to which the images of 8x8 pixels are enlarged."""
-    epochs: int = 40
+    epochs: Count = 40
     """Times that the training images are gone through; the few that do not fill a batch are left out of that epoch."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images in one step."""
-    learning_rate: float = 5e-3
+    learning_rate: FinitePositive = 5e-3
     """Learning rate of Adam at the start; it falls to 0 along half a cosine."""
-    shift: float = 0.5
+    shift: Annotated[float, Interval(ge=0, lt=PIXELS)] = 0.5
     """Farthest that a training image is moved at random along each axis, in pixels of the 8x8; 0 for not at all."""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """Seed of the parameters, the batches and the shifts; the same seed gives the same numbers to the bit."""
     run_dir: Path | None = None
     """Folder for result.json and curve.png, which must not exist yet; by default runs/vision_NETWORK_SEED_TIME."""
@@ -104,28 +104,19 @@ def main(config: Config):
     try:
         for state, row in learn(config, network, train, held_out):
             history.append(row | {"seconds": round(time.monotonic() - began, 2)})
-            training.write_json(run_dir / "result.json", result_of(config, state.params, history))
+            files.write_json(run_dir / "result.json", result_of(config, state.params, history))
     except KeyboardInterrupt:
         print("interrupted" + (f"; what the whole epochs reached is in {run_dir}" if history else ""))
         raise
-    plots.classifier_curve(run_dir, history, f"{config.network} on digits, width {config.width}, seed {config.seed}")
+    draw_curve(run_dir, history, f"{config.network} on digits, width {config.width}, seed {config.seed}")
     print(f"{history[-1]['accuracy']:.2%} of the held-out images are right after {history[-1]['seconds']:.0f} seconds")
 
 
 def check(config: Config):
     """Raise ValueError, in one sentence, for options that cannot work."""
     if config.network not in VISION:
-        near = difflib.get_close_matches(config.network, VISION, n=2, cutoff=0)
-        raise ValueError(f"there is no network {config.network!r}; did you mean {' or '.join(near)}?")
-    for name in ("width", "epochs", "batch_size", "learning_rate"):
-        if not 0 < getattr(config, name) < float("inf"):
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0; got {getattr(config, name)}.")
-    if config.size < PIXELS:
-        raise ValueError(f"--size must be at least {PIXELS}, the size of the images; got {config.size}.")
-    if not 0 <= config.shift < PIXELS:
-        raise ValueError(f"--shift lies from 0 to below {PIXELS} pixels; got {config.shift}.")
-    if config.seed < 0:
-        raise ValueError(f"--seed must not be below 0; got {config.seed}.")
+        raise unknown("network", config.network, VISION)
+    check_bounds(config)
 
 
 def digits(size: int) -> Digits:
@@ -246,6 +237,30 @@ def accuracy(classify, state: State, data: Digits, batch_size: int) -> float:
     padded = np.resize(data.images, (-(-count // batch_size) * batch_size, *data.images.shape[1:]))
     found = [classify(state, padded[i : i + batch_size]) for i in range(0, len(padded), batch_size)]
     return float(np.mean(np.concatenate(found)[:count] == data.labels))
+
+
+def draw_curve(run_dir: Path, history: list[dict], title: str = "") -> Path:
+    """Draw curve.png in a run's folder: held-out errors above, the training loss below; `history` as `learn` yields."""
+    figure, wrong, loss = plots.panels(title)
+    draw_errors(wrong, history)
+    draw_loss(loss, history)
+    return plots.save(figure, run_dir)
+
+
+def draw_errors(axes, history: list[dict]):
+    """The part of held-out images that is wrong; 20% at the top, unless it ends worse."""
+    wrong = [100 * (1 - row["accuracy"]) for row in history]
+    axes.plot([row["epoch"] for row in history], wrong, label="held-out images, wrong")
+    axes.set(ylabel="wrong (%)", ylim=(0, max(20, 1.2 * wrong[-1])))
+    axes.legend(loc="upper right", frameon=False)
+
+
+def draw_loss(axes, history: list[dict]):
+    """The mean training loss of each epoch."""
+    epochs, losses = [row["epoch"] for row in history], [row["loss"] for row in history]
+    axes.plot(epochs, losses, color="C1", label="cross-entropy in training")
+    axes.set(xlabel="epochs", ylabel="loss (nats)", yscale="log")
+    axes.legend(loc="upper right", frameon=False)
 
 
 def new_run(config: Config) -> Path:

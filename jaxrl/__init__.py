@@ -1,10 +1,7 @@
 """jaxrl: reinforcement learning in JAX with every gradient derived by hand.
 
-The rooms, in the order in which data walks through them; a room imports only from rooms on its left:
+Importing it changes nothing in the process. The rooms, each of which imports only from those before it:
 
-    layers -> losses, returns -> networks -> algorithms -> environments, replay, rollout -> parallel, training
+    layers, losses, returns, parallel -> networks -> environments -> agent, rollout -> replay, sum_tree
+        -> algorithms -> agents -> shell -> audit
 """
-
-from jaxrl import runtime
-
-runtime.prepare()

@@ -1,10 +1,10 @@
-"""Which axes a training step is mapped over: workers by `vmap` or `lax.map`, devices by `pmap`.
+"""Which axes a training step is mapped over: groups of environments by `vmap` or in turn, devices by `pmap`.
+
+Groups are A3C's workers: each acts in its own part of the environments with its own parameters.
 
 A training state has a leading device axis [D, ...] whatever D is. With one device the step is compiled as it
 is, without `pmap`; a step for many devices averages its gradients over the axis `DEVICES`.
 """
-
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,15 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrl.nearest import unknown
+
 DEVICES = "devices"
 
 
-def map_workers(how: str):
-    """How a function of (copy, data) is mapped over the leading worker axis.
+def map_groups(how: str):
+    """How a function of (parameters, data) is mapped over the leading axis of groups.
 
-    `vmap` runs all workers at once; kernels that differ per worker turn its convolutions into grouped ones,
+    `vmap` runs all groups at once; kernels that differ per group turn its convolutions into grouped ones,
     which a CPU runs slowly. `map` runs them one after another. `auto` takes `map` on a CPU, else `vmap`.
 
     Returns: a function transformation like `jax.vmap`.
@@ -31,7 +33,7 @@ def map_workers(how: str):
         return jax.vmap
     if how == "map":
         return one_after_another
-    raise ValueError(f"--worker-map is one of auto, vmap, map; got {how!r}.")
+    raise unknown("way to run workers", how, ("auto", "vmap", "map"))
 
 
 def one_after_another(function):
@@ -47,18 +49,29 @@ def one_after_another(function):
     return mapped
 
 
+def split_groups(tree, num_groups: int, axis: int = 0):
+    """Every leaf [..., N, ...], with the environments at `axis`, as [G, ..., N / G, ...]."""
+
+    return jax.tree.map(lambda leaf: jnp.stack(jnp.split(leaf, num_groups, axis)), tree)
+
+
+def join_groups(tree):
+    """Every leaf [G, N / G, ...] as [N, ...]: `split_groups` at axis 0 undone."""
+    return jax.tree.map(lambda leaf: leaf.reshape((-1,) + leaf.shape[2:]), tree)
+
+
 def map_devices(function, device_count: int, donate_argnums=()):
     """Compile `function` for every device: arguments and results have a leading axis [device_count, ...].
 
-    Inside, `lax.axis_index(DEVICES)` and means over `DEVICES` are there when `axis_names` says so.
+    With more than one device, collectives inside may use the axis `DEVICES`; `axis_names` lists it.
     """
     if device_count == 1:
-        return jax.jit(lambda *args: add_axis(function(*remove_axis(args))), donate_argnums=donate_argnums)
+        return jax.jit(lambda *args: add_axis(function(*first_device(args))), donate_argnums=donate_argnums)
     devices = jax.local_devices()[:device_count]
     return jax.pmap(function, axis_name=DEVICES, devices=devices, donate_argnums=donate_argnums)
 
 
-def spread(tree, device_count: int):
+def shard(tree, device_count: int):
     """Put the slices of every leaf [device_count, ...] on the devices that `map_devices` runs on."""
     mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DEVICES)))
@@ -79,18 +92,24 @@ def repeat(make, device_count: int):
     return everywhere()
 
 
-def free_memory() -> int:
-    """Bytes that can still be taken: of the first device's own memory, or of this machine's."""
-    of_device = jax.local_devices()[0].memory_stats()
-    if of_device:
-        return of_device["bytes_limit"] - of_device["bytes_in_use"]
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024
+def first_device(tree):
+    """What the first device has of every leaf [device_count, ...]."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
 def axis_names(device_count: int) -> tuple[str, ...]:
     """The mapped axes that a step for `device_count` devices has."""
     return (DEVICES,) if device_count > 1 else ()
+
+
+def mean(tree, axis_names: tuple[str, ...]):
+    """The mean of every leaf over the mapped axes; with none, the tree itself."""
+    return lax.pmean(tree, axis_names) if axis_names else tree
+
+
+def total(tree, axis_names: tuple[str, ...]):
+    """The sum of every leaf over the mapped axes; with none, the tree itself."""
+    return lax.psum(tree, axis_names) if axis_names else tree
 
 
 def on_this_device(functions):
@@ -113,8 +132,3 @@ def check_device_count(device_count: int):
 def add_axis(tree):
     """Every leaf with a leading axis of 1."""
     return jax.tree.map(lambda leaf: leaf[None], tree)
-
-
-def remove_axis(tree):
-    """Every leaf without its leading axis of 1."""
-    return jax.tree.map(lambda leaf: leaf[0], tree)

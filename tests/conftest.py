@@ -9,7 +9,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-import jaxrl  # noqa: E402, F401  sets its own flags before JAX starts
+from jaxrl.shell import runtime  # noqa: E402
+
+runtime.prepare()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Runs of the same configuration compile the same learner: once is enough.

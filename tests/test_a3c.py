@@ -5,16 +5,17 @@ import optax
 import pytest
 
 from jaxrl import parallel
-from jaxrl.algorithms import a3c
+from jaxrl.algorithms import a3c, actor_critic
 from jaxrl.networks import ActorCriticLSTM
+from jaxrl.rollout import Row, Trajectory
 
 T, B, ACTIONS = 4, 2, 5
 NETWORK = ActorCriticLSTM(ACTIONS, features=4, hidden=8)
-HYPER = a3c.Hyperparameters()
+HYPER = actor_critic.Hyperparameters()
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(1e-2))
 
 
-def make_segment(seed: int) -> a3c.Segment:
+def make_segment(seed: int) -> Trajectory:
     """A made-up segment with a terminal step, a truncated step and the reset rows after them."""
     rng = np.random.default_rng(seed)
     terminated, done = np.zeros((T, B), bool), np.zeros((T, B), bool)
@@ -24,21 +25,21 @@ def make_segment(seed: int) -> a3c.Segment:
     first = np.zeros((T + 1, B), bool)
     first[3] = True
     memory = tuple(jnp.array(rng.normal(size=(B, 8)), jnp.float32) for _ in range(2))
-    return a3c.Segment(
-        memory,
-        jnp.array(rng.integers(0, 256, (T + 1, B, 20, 20, 1)), jnp.uint8),
-        jnp.array(first),
+    observation = jnp.array(rng.integers(0, 256, (T + 1, B, 20, 20, 1)), jnp.uint8)
+    row = Row(
+        jnp.array(first[:-1]),
         jnp.array(rng.integers(0, ACTIONS, (T, B)), jnp.int32),
         jnp.array(rng.normal(size=(T, B)), jnp.float32),
         jnp.array(terminated),
         jnp.array(done),
         jnp.array(valid),
     )
+    return Trajectory(memory, observation[:-1], row, (), observation[-1], jnp.array(first[-1]))
 
 
 def init_params(seed=0):
     segment = make_segment(0)
-    return NETWORK.init(jax.random.key(seed), segment.observation[:1], segment.memory, segment.first[:1])
+    return NETWORK.init(jax.random.key(seed), segment.observation[:1], segment.memory, segment.row.first[:1])
 
 
 def stack(trees):
@@ -51,20 +52,21 @@ def close(got, expected, tolerance=2e-5):
 
 def plain_loss(params, segment):
     """The loss written out with loops over time and streams, for autodiff to differentiate."""
-    logits, v, memory = NETWORK.apply(params, segment.observation[:-1], segment.memory, segment.first[:-1])
-    _, v_end, _ = NETWORK.apply(params, segment.observation[-1:], memory, segment.first[-1:])
+    row = segment.row
+    observation = jnp.concatenate([segment.observation, segment.next_observation[None]])
+    first = jnp.concatenate([row.first, segment.next_first[None]])
+    logits, v, _ = NETWORK.apply(params, observation, segment.memory, first)
     total = 0.0
     for b in range(B):
-        target = jax.lax.stop_gradient(v_end[0, b])
+        target = jax.lax.stop_gradient(v[T, b])
         for t in reversed(range(T)):
-            if segment.done[t, b]:  # the row after it holds the value of the final observation
-                after = v[t + 1, b] if t + 1 < T else v_end[0, b]
-                target = jnp.where(segment.terminated[t, b], 0.0, jax.lax.stop_gradient(after))
-            target = segment.r_t[t, b] + HYPER.gamma * target
-            if segment.valid[t, b]:
+            if row.done[t, b]:  # the row after it holds the value of the final observation
+                target = jnp.where(row.terminated[t, b], 0.0, jax.lax.stop_gradient(v[t + 1, b]))
+            target = row.r_t[t, b] + HYPER.gamma * target
+            if row.valid[t, b]:
                 advantage = target - v[t, b]
                 log_pi = jax.nn.log_softmax(logits[t, b])
-                total += -log_pi[segment.a_t[t, b]] * jax.lax.stop_gradient(advantage)
+                total += -log_pi[row.a_t[t, b]] * jax.lax.stop_gradient(advantage)
                 total += HYPER.entropy_coefficient * jnp.sum(jnp.exp(log_pi) * log_pi)
                 total += HYPER.value_coefficient * 0.5 * advantage**2
     return total / B
@@ -72,7 +74,7 @@ def plain_loss(params, segment):
 
 def test_loss_and_gradient_equal_a_loop_over_time():
     params, segment = init_params(), make_segment(1)
-    (value, _), gradient = jax.value_and_grad(a3c.loss, has_aux=True)(params, NETWORK, segment, HYPER)
+    (value, _), gradient = jax.value_and_grad(actor_critic.loss, has_aux=True)(params, NETWORK, segment, HYPER)
     expected, expected_gradient = jax.value_and_grad(plain_loss)(params, segment)
     assert value == pytest.approx(float(expected), rel=1e-5)
     close(gradient, expected_gradient)
@@ -80,11 +82,13 @@ def test_loss_and_gradient_equal_a_loop_over_time():
 
 def test_reset_rows_teach_nothing():
     params, segment = init_params(), make_segment(1)
+    row = segment.row
     other = segment._replace(
-        a_t=jnp.where(segment.valid, segment.a_t, (segment.a_t + 1) % ACTIONS),
-        r_t=jnp.where(segment.valid, segment.r_t, 100.0),
+        row=row._replace(
+            a_t=jnp.where(row.valid, row.a_t, (row.a_t + 1) % ACTIONS), r_t=jnp.where(row.valid, row.r_t, 100.0)
+        )
     )
-    gradient = jax.grad(a3c.loss, has_aux=True)
+    gradient = jax.grad(actor_critic.loss, has_aux=True)
     jax.tree.map(
         np.testing.assert_array_equal,
         gradient(params, NETWORK, segment, HYPER)[0],
@@ -97,11 +101,11 @@ def test_three_workers_equal_a_literal_round_robin(how):
     """Nine turns: each worker takes the gradient at its own stale copy, applies it, and copies the result."""
     params = init_params()
     update = jax.jit(
-        lambda state, segments: a3c.update(state, segments, NETWORK, OPTIMIZER, HYPER, parallel.map_workers(how))
+        lambda state, segments: a3c.update(state, segments, NETWORK, OPTIMIZER, HYPER, parallel.map_groups(how))
     )
     state = a3c.init(params, 3, OPTIMIZER)
     shared, statistics, copies = params, OPTIMIZER.init(params), [params] * 3
-    gradient = jax.jit(jax.grad(lambda p, s: a3c.loss(p, NETWORK, s, HYPER)[0]))
+    gradient = jax.jit(jax.grad(lambda p, s: actor_critic.loss(p, NETWORK, s, HYPER)[0]))
     for turn in range(3):
         segments = [make_segment(10 * turn + worker) for worker in range(3)]
         state, _ = update(state, stack(segments))
@@ -117,7 +121,7 @@ def test_three_workers_equal_a_literal_round_robin(how):
 def test_one_worker_is_a2c():
     params, segment = init_params(), make_segment(3)
     state, report = a3c.update(
-        a3c.init(params, 1, OPTIMIZER), stack([segment]), NETWORK, OPTIMIZER, HYPER, parallel.map_workers("map")
+        a3c.init(params, 1, OPTIMIZER), stack([segment]), NETWORK, OPTIMIZER, HYPER, parallel.map_groups("map")
     )
     gradient = jax.grad(plain_loss)(params, segment)
     updates, _ = OPTIMIZER.update(gradient, OPTIMIZER.init(params), params)
@@ -129,10 +133,10 @@ def test_two_devices_equal_one_with_both_batches():
     """The mean gradient of two half batches on two devices is the gradient of the whole batch."""
     params = init_params()
     halves = [make_segment(5), make_segment(6)]
-    whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *halves)
-    whole = whole._replace(
-        memory=jax.tree.map(lambda *leaves: jnp.concatenate(leaves), halves[0].memory, halves[1].memory)
-    )
+    whole = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *halves)
+    steps = [(half.observation, half.row) for half in halves]
+    observation, row = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *steps)  # beside time
+    whole = whole._replace(observation=observation, row=row)
 
     def step(device_count):
         def update(state, segments):
@@ -142,7 +146,7 @@ def test_two_devices_equal_one_with_both_batches():
                 NETWORK,
                 OPTIMIZER,
                 HYPER,
-                parallel.map_workers("map"),
+                parallel.map_groups("map"),
                 parallel.axis_names(device_count),
             )
 
@@ -161,7 +165,7 @@ def test_policy_samples_in_proportion_and_greedily():
     memory = NETWORK.initial_memory(4000)
     first = jnp.ones(4000, bool)
     logits, _, _ = NETWORK.apply(params, observation[None, :1], jax.tree.map(lambda m: m[:1], memory), first[None, :1])
-    act = a3c.policy(NETWORK).act
+    act = actor_critic.policy(NETWORK).act
     a, _ = act(params, memory, observation, first, jax.random.key(1))
     np.testing.assert_allclose(np.bincount(a, minlength=ACTIONS) / 4000, jax.nn.softmax(logits[0, 0]), atol=0.03)
     a, _ = act(params, memory, observation, first, jax.random.key(1), greedy=True)

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import layers
-from jaxrl.layers import audit, reference
-from jaxrl.layers.audit import command
-from jaxrl.layers.audit.cases import Case
+from jaxrl import audit, layers
+from jaxrl.audit import command
+from jaxrl.audit.cases import Case
+from jaxrl.layers import reference
 
 ROOT = Path(__file__).resolve().parents[1]
 X = np.random.default_rng(0).normal(size=(2, 3))
@@ -219,7 +219,7 @@ def test_only_and_the_bounds_of_the_command_line(tiny, capsys):
 
 def test_as_a_program():
     """Its own process forces two devices for pmap, and has the names of real layers."""
-    command = [sys.executable, "-m", "jaxrl.layers.audit", "--only", "relu 3x5"]
+    command = [sys.executable, "-m", "jaxrl.audit", "--only", "relu 3x5"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert "relu" in run.stdout and "leaky_relu" in run.stdout and max(map(len, run.stdout.splitlines())) <= 80

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.checkpoint import SUMS, CheckpointError, Checkpoints
+from jaxrl.shell.checkpoint import SUMS, CheckpointError, Checkpoints
 
 NANS = np.array([0x7FC00001, 0xFFC12345, 0x7F800000, 0x80000000, 1], np.uint32).view(np.float32)
 TRAINING = {
@@ -153,7 +153,7 @@ def test_a_process_killed_before_the_sums_were_written_leaves_a_checkpoint(copie
 VICTIM = """
 import os, sys, threading
 import numpy as np
-from jaxrl.checkpoint import Checkpoints
+from jaxrl.shell.checkpoint import Checkpoints
 
 checkpoints = Checkpoints.create(sys.argv[1])
 big = np.ones((1000, 1000), np.float32)
@@ -203,7 +203,7 @@ def test_a_checkpoint_that_does_not_fit(two):
         return {"params": POLICY["params"] | changes}
 
     cases = [
-        (like(actor={"w": np.ones((4, 6), np.float32)}), "agent with 18 actions, and the environment has 6"),
+        (like(actor={"w": np.ones((4, 6), np.float32)}), r"\[.w.\] is float32 \(4, 18\), expected float32 \(4, 6\)"),
         (
             like(actor={"w": np.ones((5, 18), np.float32)}),
             r"\['actor'\]\['w'\] is float32 \(4, 18\), expected .*\(5, 18\)",

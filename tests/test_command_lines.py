@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl import cli, experiment
+from jaxrl import agents, shell
+from jaxrl.agents import AGENTS
+from jaxrl.shell import cli
 
-ROOT = Path(__file__).resolve().parents[1]
-MISTAKES = {
-    "a3c": ["--env=Riverrad-v5", "--total-steps=-3"],
-    "dqn": ["--preset=natur", "--distributional=c52", "--batch-size=1000000"],
+OF_AGENTS = ["--env=Riverrad-v5", "--total-steps=-3", "--preset=natur", "--optimizer=adm"]
+MISTAKES = dict.fromkeys(AGENTS, OF_AGENTS) | {
     "evaluate": ["--games=0", "--games=many"],
     "compare": ["--output=nowhere"],
     "overestimation": ["--games=many", "--games=0"],
@@ -30,8 +30,12 @@ def script(request, monkeypatch):
     """A script of experiments/ by its name."""
     if request.param == "vision":
         pytest.importorskip("sklearn.datasets", reason="the images come with scikit-learn")
-    monkeypatch.syspath_prepend(ROOT / "experiments")
     return importlib.import_module(request.param)
+
+
+def config_of(script) -> type:
+    """The options of a script: its own, or those of the agent that it trains."""
+    return AGENTS[script.__name__].Config if script.__name__ in AGENTS else script.Config
 
 
 def ended_with(monkeypatch, script, *arguments) -> int:
@@ -61,8 +65,8 @@ def test_a_mistake_ends_with_2_and_no_traceback(script, option, monkeypatch, tmp
 def test_every_option_has_its_help(script, monkeypatch, capsys):
     assert ended_with(monkeypatch, script, "--help") == 0
     shown = letters(capsys.readouterr().out)
-    documented = fields_of(script.Config)
-    assert set(documented) == {field.name for field in dataclasses.fields(script.Config)}
+    documented = fields_of(config_of(script))
+    assert set(documented) == {field.name for field in dataclasses.fields(config_of(script))}
     for name, text in documented.items():
         assert len(text.split()) > 2 and letters(text) in shown, name
         assert letters(name) in shown or name in ("run_dir", "run_dirs"), name
@@ -70,16 +74,20 @@ def test_every_option_has_its_help(script, monkeypatch, capsys):
 
 @pytest.mark.parametrize("script", MISTAKES, indirect=True)
 def test_every_option_is_read(script):
-    modules = {script, inspect.getmodule(script.Config)}
-    if issubclass(script.Config, experiment.RunConfig):
-        modules.add(experiment)
-    source = "".join(map(inspect.getsource, modules))
-    for module in modules:
-        if hasattr(module, "check"):  # to be refused is not to be used
-            source = source.replace(inspect.getsource(module.check), "")
-    for field in dataclasses.fields(script.Config):
+    rooms = (agents, shell) if script.__name__ in AGENTS else ()
+    paths = [Path(script.__file__), *(path for room in rooms for path in Path(room.__file__).parent.glob("*.py"))]
+    source = "".join(without_checks(path.read_text()) for path in paths)
+    for field in dataclasses.fields(config_of(script)):
         used = rf'(config|self)\.{field.name}\b|"{field.name}"(?!:)'  # with a colon it is an entry of a preset
         assert re.search(used, source), f"{field.name} is read nowhere"
+
+
+def without_checks(source: str) -> str:
+    """A module without its functions that refuse options: to be refused is not to be used."""
+    checks = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and "check" in n.name]
+    for text in [ast.get_source_segment(source, node) for node in checks]:
+        source = source.replace(text, "")
+    return source
 
 
 def letters(text: str) -> str:

@@ -1,19 +1,14 @@
 """The script that draws several runs, and published curves, in one picture."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
+import compare as script
 import imageio.v2 as imageio
 import pytest
 
-from jaxrl import experiment, plots, training
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-import a3c  # noqa: E402
-import compare as script  # noqa: E402
-import dqn  # noqa: E402
+from jaxrl.agents import a3c, dqn
+from jaxrl.shell import files, folder, plots
 
 REFERENCES = """agent,frames,mean,protocol
 DQN,1000000,100,Nature CNN
@@ -26,7 +21,7 @@ Rainbow,8000000,900,Nature CNN
 
 def run_with_scores(config, path, scores) -> Path:
     """The folder of a run that ended each 1,000 steps with a score."""
-    path = experiment.new_run(dataclasses.replace(config, run_dir=path))
+    path = folder.new_run(dataclasses.replace(config, run_dir=path))
     rows = [f"{1000 * (n + 1)},{score}\n" for n, score in enumerate(scores)]
     (path / "metrics.csv").write_text("".join(["agent_steps,score_mean_100\n", *rows]))
     return path
@@ -67,12 +62,12 @@ def test_bad_input_is_one_sentence(runs, tmp_path):
     file.write_text(REFERENCES)
     empty = run_with_scores(dqn.Config(), tmp_path / "empty", [])
     other = run_with_scores(dqn.Config(), tmp_path / "other", [1.0])
-    training.write_config(other, training.read_config(other) | {"algorithm": "sarsa"})
+    files.write_json(other / "config.json", folder.read_config(other) | {"algorithm": "sarsa"})
     cases = [
         ({"run_dirs": ()}, "give the folders"),
         ({"run_dirs": (tmp_path,)}, "is not the folder of a run"),
         ({"run_dirs": (empty,)}, "has no scores"),
-        ({"run_dirs": (other,)}, "has no scores"),
+        ({"run_dirs": (other,)}, "there is no algorithm .sarsa."),
         ({"output": tmp_path / "none"}, "is not a folder"),
         ({"references": file, "agents": ("DQM",)}, "has no 'DQM' with 'Nature CNN'; its agents are DQN, Rainbow"),
         ({"references": tmp_path / "none.csv"}, "none.csv"),

@@ -2,22 +2,20 @@
 
 import inspect
 import re
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from builder import mathml, quotes
+from builder.page import BLOCK, Page
 
 from jaxrl import layers, losses
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
-sys.path.insert(0, str(DOCS))
 
-from builder import mathml, quotes  # noqa: E402
-from builder.page import BLOCK, Page  # noqa: E402
 
 
 def public(module) -> list[str]:

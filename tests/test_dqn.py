@@ -161,7 +161,7 @@ def test_two_devices_equal_one_with_both_batches():
             state, batch, jnp.full(B, 1 / B), None, network, OPTIMIZER, hyper, parallel.axis_names(2)
         )[0]
 
-    both = parallel.map_devices(step, 2)(parallel.spread(parallel.stack([state] * 2), 2), parallel.stack(halves))
+    both = parallel.map_devices(step, 2)(parallel.shard(parallel.stack([state] * 2), 2), parallel.stack(halves))
     for i in range(2):
         jax.tree.map(
             lambda got, e, i=i: np.testing.assert_allclose(got[i], e, rtol=1e-4, atol=1e-6), both.params, alone.params

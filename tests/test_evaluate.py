@@ -9,20 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import evaluate as script
 import imageio.v2 as imageio
 import jax
 import numpy as np
 import pytest
 
-from jaxrl import environments, interop, metrics, training
-from jaxrl.checkpoint import Checkpoints
-from jaxrl.evaluation import Scores
-from jaxrl.networks import ActorCriticLSTM
+from jaxrl import environments
+from jaxrl.agents import a3c
+from jaxrl.networks import ActorCriticLSTM, pytorch_weights
+from jaxrl.shell import files, metrics
+from jaxrl.shell.checkpoint import Checkpoints
+from jaxrl.shell.evaluation import Scores
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-import a3c as experiment  # noqa: E402
-import evaluate as script  # noqa: E402
 
 NETWORK = ActorCriticLSTM(18)
 OBSERVATION = np.zeros((1, 1, 42, 42, 1), np.float32)
@@ -35,9 +35,9 @@ def init_params(seed):
 
 def make_run(run_dir, protocol="machado", normalizer=None):
     """The folder that a run would have left, with two checkpoints of an agent that learnt nothing."""
-    config = experiment.Config(protocol=protocol, num_envs=4, image_size=42)
+    config = a3c.Config(protocol=protocol, num_envs=4, image_size=42)
     run_dir.mkdir()
-    training.write_config(run_dir, dataclasses.asdict(config) | {"algorithm": "a3c"})
+    files.write_json(run_dir / "config.json", dataclasses.asdict(config) | {"algorithm": "a3c"})
     checkpoints = Checkpoints.create(run_dir / "checkpoints")
     for step in (100, 200):
         checkpoints.save(step, {"params": init_params(step), "normalizer": normalizer}, {"n": np.int32(step)})
@@ -92,7 +92,7 @@ def test_one_game_and_another_protocol(run_dir, short_games, tmp_path):
 
 def test_weights_of_pytorch_play_as_our_own(run_dir, short_games, tmp_path):
     path = tmp_path / "weights.npz"
-    np.savez(path, **interop.to_state_dict(init_params(200)))
+    np.savez(path, **pytorch_weights.to_state_dict(init_params(200)))
     result = evaluate(None, weights=path, env="Riverraid-v5", protocol="machado")
     ours = evaluate(run_dir, output=tmp_path / "ours.json")
     assert (result["scores"], result["lengths"]) == (ours["scores"], ours["lengths"])
@@ -118,12 +118,12 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path):
     damaged = shutil.copytree(run_dir, tmp_path / "damaged")
     (damaged / "checkpoints" / "200" / "policy" / "_METADATA").write_text("")
     broken = shutil.copytree(run_dir, tmp_path / "broken")
-    training.write_config(broken, {"env": "Riverraid-v5"})
+    files.write_json(broken / "config.json", {"env": "Riverraid-v5"})
     empty = tmp_path / "empty"
     empty.mkdir()
     shutil.copy(run_dir / "config.json", empty)
     weights = tmp_path / "weights.npz"
-    np.savez(weights, **interop.to_state_dict(init_params(0)))
+    np.savez(weights, **pytorch_weights.to_state_dict(init_params(0)))
     cases = [
         ({"weights": weights}, "either the folder of a run or --weights FILE"),
         ({"run_dir": None}, "either the folder of a run or --weights FILE"),
@@ -131,15 +131,15 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path):
         ({"run_dir": None, "weights": tmp_path / "none.npz"}, "no weights file"),
         ({"run_dir": None, "weights": weights, "env": "Pong-v5", "protocol": "machado"}, "18 actions; Pong-v5 has 6"),
         ({"run_dir": None, "weights": weights, "protocol": "nature"}, "conv_0/w of shape .*nature needs"),
-        ({"games": 0}, "--games must be at least 1; got 0"),
-        ({"num_envs": -2}, "--num-envs must be at least 1; got -2"),
-        ({"seed": -1}, "seed must be"),
+        ({"games": 0}, "--games must be above 0; got 0"),
+        ({"num_envs": -2}, "--num-envs must be above 0; got -2"),
+        ({"seed": -1}, "--seed must be at least 0"),
         ({"env": "Riverrad-v5"}, "Riverraid-v5"),
         ({"protocol": "machdo"}, "machado"),
-        ({"env": "Pong-v5"}, "18 actions, and the environment has 6"),
+        ({"env": "Pong-v5"}, "learnt the actions 0 to 17 of Riverraid-v5, and Pong-v5 has 0 to 5"),
         ({"checkpoint": 150}, "no checkpoint 150; it has 100, 200"),
         ({"run_dir": damaged}, "checkpoint 200 .*damaged.* 100 is whole"),
-        ({"run_dir": broken}, "config.json is damaged: its algorithm is None"),
+        ({"run_dir": broken}, "config.json is damaged: there is no algorithm None"),
         ({"run_dir": empty}, "no checkpoint folder"),
         ({"run_dir": tmp_path / "nowhere"}, "not the folder of a run"),
         ({"output": tmp_path}, "is a folder; give the name of a file"),

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxrl import environments
-from jaxrl.algorithms import Policy
+from jaxrl.agent import Policy
 from jaxrl.environments import PoolState, Step
-from jaxrl.evaluation import BackgroundEvaluator, Scores, play, shared_normalizer, uninterrupted
+from jaxrl.shell.evaluation import BackgroundEvaluator, Scores, play, shared_normalizer, uninterrupted
 
 SECONDS = 30
 LENGTHS = jnp.array([[3, 5, 2, 4], [90, 7, 1, 1], [1, 1, 1, 1]])  # of the games of three scripted environments

@@ -25,11 +25,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from jaxrl import layers, provenance
-from jaxrl.layers import audit, reference
-from jaxrl.layers.audit import table
-from jaxrl.layers.audit.gradients import QUICK, Pair, distances
+from jaxrl import audit, layers
+from jaxrl.audit import table
+from jaxrl.audit.gradients import QUICK, Pair, distances
+from jaxrl.layers import reference
 from jaxrl.layers.conv import pads_of
+from jaxrl.shell import provenance
 
 BOUND = 1e-10
 CASES = 600

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxrl import layers, losses
-from jaxrl.layers import audit, reference
+from jaxrl import audit, layers, losses
+from jaxrl.layers import reference
 
 
 def layer(name):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from jaxrl import metrics
-from jaxrl.metrics import Progress, RunLog, params_digest, read
+from jaxrl.agent import Column
+from jaxrl.shell import metrics
+from jaxrl.shell.metrics import Progress, RunLog, params_digest, read
 
 ROW = {"agent_steps": 1000, "seconds": 1.5, "loss": 0.25, "score_mean_100": float("nan"), "params_digest": "80c9a7"}
 EVALUATION = {"agent_steps": 1000, "games": 10, "mean": 1200.0, "standard_error": 30.5}
@@ -119,7 +120,7 @@ def test_without_a_terminal_a_plain_line_at_most_every_30_seconds(capsys, monkey
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     clock = iter([100.0, 110.0, 120.0, 150.0])
     monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
-    with Progress(10_000, start=1000) as progress:
+    with Progress(10_000, start=1000, shown={"loss": Column("loss", ".3g")}) as progress:
         progress.update(SHOWN)
         progress.update(SHOWN | {"agent_steps": 4000})
         progress.note("evaluation [at] 3,000")

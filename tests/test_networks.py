@@ -1,4 +1,4 @@
-"""The networks for pictures: as many parameters as is known of them, and gradients that are those of autodiff."""
+"""The networks for images: as many parameters as is known of them, and gradients that are those of autodiff."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl.layers import reference
-from jaxrl.networks import VISION, ActorCriticLSTM, QNetwork, modules, parameter_count, vision
+from jaxrl.networks import VISION, ActorCriticLSTM, QNetwork, classifiers, modules, parameter_count
 
 # Network, images, classes, and the parameters that the book (https://d2l.ai) or torchvision count.
 KNOWN = [
@@ -40,7 +40,7 @@ def test_gradients_are_those_of_autodiff(monkeypatch):
             return jax.grad(lambda p: jnp.sum(jnp.sin(network.apply(p, jnp.asarray(images)))))(wide)
 
     ours = gradient()
-    for module in (modules, vision):
+    for module in (modules, classifiers):
         monkeypatch.setattr(module, "layers", reference)
     for got, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(gradient()), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
@@ -62,7 +62,7 @@ def test_running_statistics_move_in_training_only():
     ("network", "shape"),
     [(VISION["lenet"](width=0.2), (0, 28, 28, 1)), (QNetwork(3, hidden=(8,)), (0, 84, 84, 4)),
      (QNetwork(3, hidden=(8,), dueling="mean"), (0, 5))],
-    ids=["vision", "pictures", "features"],
+    ids=["classifier", "images", "features"],
 )  # fmt: skip
 def test_an_empty_batch_goes_through(network, shape):
     x = jnp.zeros(shape)
@@ -75,7 +75,7 @@ def test_an_empty_batch_goes_through(network, shape):
 
 @pytest.mark.parametrize(
     ("settings", "shape", "message"),
-    [({}, (84, 84, 4), "observation has shape"), ({"hidden": ()}, (1, 5), "hidden must"),
+    [({}, (84, 84, 4), "observations have shape"), ({"hidden": ()}, (1, 5), "hidden must"),
      ({"hidden": (0,)}, (1, 5), "hidden must")],
 )  # fmt: skip
 def test_a_q_network_says_what_is_wrong(settings, shape, message):
@@ -103,6 +103,6 @@ def test_a_module_without_width_is_refused(module, message):
         jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
-def test_pictures_that_are_too_small_are_refused():
+def test_images_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="VGG needs images of 32x32 or larger; got 8x8"):
         jax.eval_shape(VISION["vgg11"]().init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))

@@ -4,24 +4,21 @@ import dataclasses
 import functools
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import imageio.v2 as imageio
 import jax
 import numpy as np
+import overestimation as script
 import pytest
 from matplotlib.figure import Figure
 
-from jaxrl import environments, metrics, plots, rollout, training
-from jaxrl import experiment as shell
+from jaxrl import environments, rollout
+from jaxrl.agents import dqn
 from jaxrl.algorithms.dqn import action_values, apply
-from jaxrl.checkpoint import Checkpoints
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-import dqn  # noqa: E402
-import overestimation as script  # noqa: E402
+from jaxrl.rollout import Row
+from jaxrl.shell import files, folder, metrics
+from jaxrl.shell.checkpoint import Checkpoints
 
 CONFIG = dqn.Config(
     num_envs=4, image_size=36, frame_stack=2, hidden=(16,), distributional="c51", double=True, evaluation_epsilon=0.5
@@ -31,10 +28,10 @@ CONFIG = dqn.Config(
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     """The folder that a run would have left, with two checkpoints of an agent that learnt nothing."""
-    path = shell.new_run(dataclasses.replace(CONFIG, run_dir=tmp_path_factory.mktemp("runs") / "double"))
-    agent, checkpoints = dqn.Agent(CONFIG, shell.probe(CONFIG)), Checkpoints.create(path / "checkpoints")
+    path = folder.new_run(dataclasses.replace(CONFIG, run_dir=tmp_path_factory.mktemp("runs") / "double"))
+    agent, checkpoints = dqn.make(CONFIG, CONFIG.spec()), Checkpoints.create(path / "checkpoints")
     for step in (240, 480):
-        params = jax.jit(agent.init_params)(jax.random.key(step))
+        params = agent.frozen(jax.jit(agent.init)(jax.random.key(step)))
         checkpoints.save(step, {"params": params, "normalizer": None}, {"n": np.int32(step)})
     checkpoints.close()
     return path
@@ -49,7 +46,7 @@ def short_games(monkeypatch):
 def change(run_dir, path, **options) -> Path:
     """A copy of a run's folder with other options."""
     shutil.copytree(run_dir, path)
-    training.write_config(path, training.read_config(path) | options)
+    files.write_json(path / "config.json", folder.read_config(path) | options)
     return path
 
 
@@ -93,19 +90,20 @@ def test_values_are_those_of_the_states_that_are_acted_in(run_dir, short_games, 
     monkeypatch.setattr(script, "CHUNK", 100)
     run = script.load(run_dir)
     config, params, key = run.config, run.checkpoints[-1][1], jax.random.key(3)
-    pools = [shell.make_pool(config, 2, 5, training=False) for _ in range(2)]
-    agents = [dqn.Agent(config, pool) for pool in pools]
+    pools = [config.make_pool(2, 5, training=False) for _ in range(2)]
+    policy = dqn.make(config, pools[0].spec).policy
     shown = []
-    steps = script.play(agents[0], params, pools[0], np.array([1, 1]), key, True, shown.append)
-    act = functools.partial(agents[1].policy.act, params, greedy=True)
+    steps = script.play(config, params, pools[0], np.array([1, 1]), key, True, shown.append)
+    act = rollout.acting_frozen(policy, params, greedy=True)
     actor = rollout.init(pools[1].reset(), (), None, key)
     _, seen = jax.jit(lambda actor: rollout.rollout(actor, act, pools[1].step, len(steps.value)))(actor)
     for name in ("r_t", "terminated", "done", "valid"):
-        np.testing.assert_array_equal(getattr(steps, name), getattr(seen, name), err_msg=name)
+        np.testing.assert_array_equal(getattr(steps.row, name), getattr(seen.row, name), err_msg=name)
     states = seen.observation.reshape(-1, *seen.observation.shape[2:])
-    q = jax.jit(lambda: action_values(apply(agents[1].network, params, states), agents[1].hyper))()
+    network = dqn.network_of(config, pools[0].spec)
+    q = jax.jit(lambda: action_values(apply(network, params, states), config.hyperparameters))()
     np.testing.assert_allclose(steps.value.ravel(), q.max(-1), rtol=1e-4, atol=1e-5)
-    assert shown == [0, 2] and len(steps.value) == 200 and steps.done[99].all()
+    assert shown == [0, 2] and len(steps.value) == 200 and steps.row.done[99].all()
 
 
 def hand_made() -> script.Steps:
@@ -116,7 +114,7 @@ def hand_made() -> script.Steps:
     terminated, done, valid = np.zeros((10, 2), bool), np.zeros((10, 2), bool), np.ones((10, 2), bool)
     for (t, i), over in ends.items():
         done[t, i], terminated[t, i], valid[t + 1, i], r_t[t + 1, i] = True, over, False, 0.0
-    return script.Steps(value, r_t, terminated, done, valid)
+    return script.Steps(value, Row(None, None, r_t, terminated, done, valid))
 
 
 def by_loop(steps, games, gamma):
@@ -124,8 +122,8 @@ def by_loop(steps, games, gamma):
     predicted, realised = [], []
     for i, first, last in games:
         for t in range(first, last + 1):
-            rest = sum(gamma ** (k - t) * steps.r_t[k, i] for k in range(t, last + 1))
-            if not steps.terminated[last, i]:
+            rest = sum(gamma ** (k - t) * steps.row.r_t[k, i] for k in range(t, last + 1))
+            if not steps.row.terminated[last, i]:
                 rest += gamma ** (last + 1 - t) * steps.value[last + 1, i]
             predicted.append(steps.value[t, i])
             realised.append(rest)
@@ -159,7 +157,7 @@ def test_predicted_is_solid_and_realised_dashed():
         for n, error in ((1, None), (2, 0.5))
     ]
     upper, lower = Figure().subplots(2, 1)
-    plots.draw_values(upper, lower, [{"name": name, "checkpoints": rows} for name in ("DQN", "DQN double")])
+    script.draw_values(upper, lower, [{"name": name, "checkpoints": rows} for name in ("DQN", "DQN double")])
     predicted, realised, other = upper.lines[:3]
     np.testing.assert_array_equal(predicted.get_xydata(), [[0.5, 2], [1, 4]])
     np.testing.assert_array_equal(realised.get_xydata(), [[0.5, 1], [1, 2]])
@@ -189,7 +187,7 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path):
         ({"run_dirs": (empty,)}, "holds no checkpoint"),
         ({"games": 0}, "--games must be above 0"),
         ({"num_envs": -1}, "--num-envs must be above 0"),
-        ({"seed": -1}, "--seed must not be below 0"),
+        ({"seed": -1}, "--seed must be at least 0"),
         ({"output": file}, "is a file; give a folder"),
     ]
     for options, message in cases:

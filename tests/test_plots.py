@@ -1,12 +1,14 @@
-"""The picture of a run: what is in it, and that it is a picture."""
+"""The figure of a run: what is in it, and that it is an image."""
 
 import imageio.v2 as imageio
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jaxrl import plots
-from jaxrl.metrics import RunLog
+from jaxrl.agents import dqn, off_policy
+from jaxrl.algorithms import actor_critic
+from jaxrl.shell import plots
+from jaxrl.shell.metrics import RunLog
 
 METRICS = {
     "agent_steps": [500_000, 1_000_000, 2_000_000],
@@ -66,7 +68,7 @@ def test_negative_scores_are_seen():
 
 def test_diagnostics_are_seen_whatever_the_first_values_explain():
     axes = Figure().subplots()
-    plots.draw_diagnostics(axes, METRICS)
+    plots.draw_diagnostics(axes, METRICS, actor_critic.SHOWN)
     low, high = axes.get_ylim()
     assert -1 < low < 0 and 2.9 < high < 5
     assert "millions" in axes.get_xlabel()
@@ -75,27 +77,6 @@ def test_diagnostics_are_seen_whatever_the_first_values_explain():
 
 def test_values_below_zero_are_seen():
     axes = Figure().subplots()
-    plots.draw_diagnostics(axes, {"agent_steps": [1e6, 2e6], "q_mean": [float("nan"), -7.0], "td_error": [0.1, 0.2]})
+    metrics = {"agent_steps": [1e6, 2e6], "q_mean": [float("nan"), -7.0], "td_error": [0.1, 0.2]}
+    plots.draw_diagnostics(axes, metrics, off_policy.SHOWN | dqn.SHOWN)
     assert axes.get_ylim()[0] < -7 and axes.get_ylim()[1] > 1
-
-
-HISTORY = [{"epoch": n, "loss": 2.0 / n, "accuracy": 1 - 0.5 / n} for n in (1, 2, 3, 4)]
-
-
-def test_a_classifier_gets_its_curve(tmp_path):
-    path = plots.classifier_curve(tmp_path, HISTORY)
-    plain = imageio.imread(path)
-    assert plain.shape[0] > 500 and plain.shape[1] > 800
-    assert not np.array_equal(plain, imageio.imread(plots.classifier_curve(tmp_path, HISTORY, "a title")))
-    assert [p.name for p in tmp_path.iterdir()] == ["curve.png"]
-
-
-def test_errors_and_loss_are_drawn_over_epochs():
-    upper, lower = Figure().subplots(2, 1)
-    plots.draw_errors(upper, HISTORY)
-    plots.draw_loss(lower, HISTORY)
-    np.testing.assert_allclose(upper.lines[0].get_xydata(), [[1, 50], [2, 25], [3, 50 / 3], [4, 12.5]])
-    np.testing.assert_allclose(lower.lines[0].get_xydata(), [[1, 2], [2, 1], [3, 2 / 3], [4, 0.5]])
-    assert upper.get_ylim() == (0, 20) and lower.get_yscale() == "log"
-    plots.draw_errors(upper, HISTORY[:1])
-    assert upper.get_ylim()[1] > 50

@@ -4,7 +4,7 @@ import subprocess
 
 import jax
 
-from jaxrl import provenance
+from jaxrl.shell import provenance
 
 
 def test_versions_machine_and_commit_are_named():

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxlib
 import pytest
+
+from jaxrl.shell.runtime import JAXLIB_VERSIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -15,7 +18,8 @@ on_linux = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the set
 # Page faults of the third round of taking 200 MB from the C library and writing to it, and the huge pages in use.
 ROUNDS = """
 import ctypes, resource
-import jaxrl
+from jaxrl.shell import runtime
+runtime.prepare()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 for _ in range(3):
@@ -48,10 +52,39 @@ def test_freed_memory_is_kept_in_huge_pages():
 def test_the_settings_can_be_switched_off():
     faults, _ = map(int, run(ROUNDS, JAXRL_RUNTIME="off"))
     assert faults > 50
-    assert run("import os, jaxrl; print(os.environ.get('XLA_FLAGS'))", JAXRL_RUNTIME="off") == ["None"]
+
+
+def test_importing_changes_nothing_in_the_process():
+    """No flag, and no heap of huge pages: one that is grown adds 4 GiB of addresses."""
+    code = """
+import os, re
+size = lambda: int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
+import jax, flax, optax, matplotlib, rich, tyro, orbax.checkpoint, envpool, gymnasium, ale_py
+before, environ = size(), dict(os.environ)
+import jaxrl.layers, jaxrl.agents, jaxrl.shell.launch
+print(dict(os.environ) == environ, size() - before < 2**20)
+"""
+    assert run(code) == ["True", "True"]
+
+
+FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+
+
+def test_flags_reach_xla_and_no_child():
+    """XLA says on which flags it was started; the environment is as before."""
+    code = """
+import os
+from jaxrl.shell import runtime
+with runtime.xla_flags():
+    print(os.environ.get("XLA_FLAGS"))
+runtime.prepare()
+print(os.environ.get("XLA_FLAGS"))
+"""
+    inside, after = run(code)
+    assert after == "None" and (FLAG in inside or not jaxlib.__version__.startswith(JAXLIB_VERSIONS))
 
 
 def test_flags_that_are_given_win():
-    code = "import os, jaxrl; print(os.environ['XLA_FLAGS'])"
-    given = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
+    code = "import os; from jaxrl.shell import runtime; runtime.prepare(); print(os.environ['XLA_FLAGS'])"
+    given = f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"
     assert run(code, XLA_FLAGS=given) == [given]

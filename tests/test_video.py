@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import environments, video
-from jaxrl.algorithms import Policy
+from jaxrl import environments
+from jaxrl.agent import Policy
+from jaxrl.shell import video
 
 
 def sample(params, memory, observation, first, key, greedy=False):

@@ -12,14 +12,13 @@ import imageio.v2 as imageio
 import jax
 import numpy as np
 import pytest
+import vision as script
+from matplotlib.figure import Figure
 
-from jaxrl.metrics import params_digest
 from jaxrl.networks import VISION
+from jaxrl.shell.metrics import params_digest
 
 datasets = pytest.importorskip("sklearn.datasets", reason="the images come with scikit-learn")
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "experiments"))
-import vision as script  # noqa: E402
 
 SHORT = {"epochs": 3}
 
@@ -154,14 +153,14 @@ def test_bad_input_is_one_sentence(run_dir, tmp_path, monkeypatch):
         ({"network": "resnet81"}, "no network 'resnet81'; did you mean resnet18 or"),
         ({"network": "vgg11", "size": 16}, "VGG needs images of 32x32 or larger; got 16x16"),
         ({"epochs": -1}, "--epochs must be above 0; got -1"),
-        ({"width": 0.0}, "--width must be above 0; got 0.0"),
+        ({"width": 0.0}, "--width must be above 0 and below inf; got 0.0"),
         ({"batch_size": 0}, "--batch-size must be above 0; got 0"),
         ({"batch_size": 1439}, "--batch-size must not exceed the 1438 training images"),
-        ({"learning_rate": float("nan")}, "--learning-rate must be above 0; got nan"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be above 0 and below inf; got nan"),
         ({"size": 7}, "--size must be at least 8"),
-        ({"shift": 8.0}, "--shift lies from 0 to below 8 pixels; got 8.0"),
-        ({"shift": -0.5}, "--shift lies from 0"),
-        ({"seed": -1}, "--seed must not be below 0; got -1"),
+        ({"shift": 8.0}, "--shift must be at least 0 and below 8; got 8.0"),
+        ({"shift": -0.5}, "--shift must be at least 0"),
+        ({"seed": -1}, "--seed must be at least 0; got -1"),
         ({"run_dir": run_dir}, "exists; give another --run-dir"),
         ({"run_dir": Path("/proc/none/run")}, "/proc/none"),
         ({"learning_rate": 1e38}, "the loss is (nan|inf) in epoch 1; take a smaller --learning-rate"),
@@ -196,3 +195,25 @@ def test_ctrl_c_keeps_what_was_reached(tmp_path):
     result = json.loads((run / "result.json").read_text())
     assert process.returncode == 130 and err == "" and f"reached is in {run}" in out
     assert 1 <= len(result["history"]) < 10000 and not (run / "curve.png").exists()
+
+
+HISTORY = [{"epoch": n, "loss": 2.0 / n, "accuracy": 1 - 0.5 / n} for n in (1, 2, 3, 4)]
+
+
+def test_a_classifier_gets_its_curve(tmp_path):
+    path = script.draw_curve(tmp_path, HISTORY)
+    plain = imageio.imread(path)
+    assert plain.shape[0] > 500 and plain.shape[1] > 800
+    assert not np.array_equal(plain, imageio.imread(script.draw_curve(tmp_path, HISTORY, "a title")))
+    assert [p.name for p in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_errors_and_loss_are_drawn_over_epochs():
+    upper, lower = Figure().subplots(2, 1)
+    script.draw_errors(upper, HISTORY)
+    script.draw_loss(lower, HISTORY)
+    np.testing.assert_allclose(upper.lines[0].get_xydata(), [[1, 50], [2, 25], [3, 50 / 3], [4, 12.5]])
+    np.testing.assert_allclose(lower.lines[0].get_xydata(), [[1, 2], [2, 1], [3, 2 / 3], [4, 0.5]])
+    assert upper.get_ylim() == (0, 20) and lower.get_yscale() == "log"
+    script.draw_errors(upper, HISTORY[:1])
+    assert upper.get_ylim()[1] > 50

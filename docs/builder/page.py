@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from builder import claims, figures, mathml, quotes
-from jaxrl import layers, losses
-from jaxrl.layers import audit, reference
-from jaxrl.layers.audit.gradients import free, gradient, merge
+from jaxrl import audit, layers, losses
+from jaxrl.audit.gradients import free, gradient, merge
+from jaxrl.layers import reference
 
 BLOCK = re.compile(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 INLINE = re.compile(r"\{\{([=~]?)(.+?)\}\}", re.DOTALL)

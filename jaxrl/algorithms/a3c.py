@@ -18,19 +18,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxrl import layers
-from jaxrl.algorithms import Policy
-from jaxrl.losses import actor_critic_loss
-from jaxrl.returns import gae
-
-
-class Hyperparameters(NamedTuple):
-    """What the loss of A3C depends on; the meaning of each is in `loss`."""
-
-    gamma: float = 0.99
-    gae_lambda: float = 1.0
-    entropy_coefficient: float = 0.01
-    value_coefficient: float = 0.5
+from jaxrl import parallel
+from jaxrl.algorithms import actor_critic
+from jaxrl.rollout import Trajectory
 
 
 class State(NamedTuple):
@@ -41,147 +31,54 @@ class State(NamedTuple):
     optimizer: Any
 
 
-class Segment(NamedTuple):
-    """What B streams saw in T steps; the observation and `first` have one row more, for the bootstrap.
-
-    Attributes:
-      memory: the LSTM state (h, c) before the first step, each [B, H].
-      observation: [T + 1, B, H, W, C].
-      first: bool [T + 1, B], the observation begins an episode.
-      a_t: actions int32 [T, B].
-      r_t: rewards float32 [T, B].
-      terminated: bool [T, B], nothing comes after this step.
-      done: bool [T, B], the episode ended here, terminated or truncated.
-      valid: bool [T, B], False where the environment reset itself and ignored the action.
-    """
-
-    memory: Any
-    observation: jax.Array
-    first: jax.Array
-    a_t: jax.Array
-    r_t: jax.Array
-    terminated: jax.Array
-    done: jax.Array
-    valid: jax.Array
-
-
 def init(params, num_workers: int, optimizer: optax.GradientTransformation) -> State:
     """All workers start from the shared parameters."""
     copies = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], num_workers, axis=0), params)
     return State(params, copies, optimizer.init(params))
 
 
-def policy(network) -> Policy:
-    """How a trained network acts: it samples from π, or takes its most likely action."""
+def act(network, copies, memory, observation, first, key, map_workers):
+    """One step in which worker w acts in the w-th N / W environments with its own copy of the parameters.
 
-    def act(params, memory, observation, first, key, greedy=False):
-        logits, _, memory = network.apply(params, observation[None], memory, first[None])
-        a = jnp.argmax(logits[0], axis=-1) if greedy else jax.random.categorical(key, logits[0])
-        return a.astype(jnp.int32), memory
-
-    return Policy(network.initial_memory, act)
-
-
-def split_workers(tree, num_workers: int, axis: int):
-    """Every leaf [..., N, ...], with the environments at `axis`, as [W, ..., N / W, ...]."""
-
-    def one(leaf):
-        shape = leaf.shape[:axis] + (num_workers, -1) + leaf.shape[axis + 1 :]
-        return jnp.moveaxis(leaf.reshape(shape), axis, 0)
-
-    return jax.tree.map(one, tree)
-
-
-def act_by_workers(policy: Policy, copies, memory, observation, first, key, map_workers):
-    """Every worker acts in its own N / W environments with its own copy of the parameters.
+    Args:
+      copies: [W, ...] a leaf.
+      memory, observation, first: of all N environments.
+      map_workers: how a function is mapped over the workers, `parallel.map_groups`.
 
     Returns: actions int32 [N], and the memory after.
     """
     num_workers = jax.tree.leaves(copies)[0].shape[0]
     keys = jax.random.split(key, num_workers)
-    mine = split_workers((memory, observation, first), num_workers, axis=0)
-    acted = map_workers(policy.act)(copies, *mine, keys)
-    return jax.tree.map(lambda leaf: leaf.reshape((-1,) + leaf.shape[2:]), acted)
+    of_workers = parallel.split_groups((memory, observation, first), num_workers)
+    acting = map_workers(lambda copy, seen, key: actor_critic.act(network, copy, *seen, key))
+    return parallel.join_groups(acting(copies, of_workers, keys))
 
 
-def segments(memory, seen, observation, first, num_workers: int) -> Segment:
-    """One segment for each worker, [W, ...] a leaf, from a trajectory of all N environments.
-
-    Args:
-      memory: before the first step, [N, ...] a leaf.
-      seen: a `rollout.Transition` with [T, N, ...] leaves.
-      observation, first: what the trajectory ended with, [N, ...].
-    """
-    over_time = (
-        jnp.concatenate([seen.observation, observation[None]]),
-        jnp.concatenate([seen.first, first[None]]),
-        *(seen.a_t, seen.r_t, seen.terminated, seen.done, seen.valid),
-    )
-    return Segment(split_workers(memory, num_workers, 0), *split_workers(over_time, num_workers, 1))
+def split_workers(trajectory: Trajectory, num_workers: int) -> Trajectory:
+    """The trajectory of each worker's environments, [W, ...] a leaf, from that of all, side by side as in `act`."""
+    memory, observation, row, extras, *after = trajectory
+    steps = parallel.split_groups((observation, row, extras), num_workers, axis=1)
+    memory, *after = parallel.split_groups((memory, *after), num_workers)
+    return Trajectory(memory, *steps, *after)
 
 
-def loss(params, network, segment: Segment, hyper: Hyperparameters):
-    """The actor-critic loss of one segment, and what is reported of it.
-
-        L = 1/B Σ_t Σ_b [ −log π(a_t) A_t − β H(π_t) + ½ c (G_t − v_tm1)² ],     G_t = A_t + v_tm1
-
-    summed over time and averaged over streams, A_t by generalised advantage estimation from the values of the
-    same network, held constant. At a terminal step nothing follows; at a truncated one the value of the final
-    observation does, which is the value that the next (reset) row sees.
-
-    Returns: the scalar L, and a dict of scalars.
-    """
-    logits, v_tm1, memory = network.apply(params, segment.observation[:-1], segment.memory, segment.first[:-1])
-    _, v_end, _ = network.apply(params, segment.observation[-1:], memory, segment.first[-1:])
-    v_t = jnp.concatenate([v_tm1[1:], v_end])
-    discount_t = hyper.gamma * (1.0 - segment.terminated)
-    lambda_t = hyper.gae_lambda * (1.0 - segment.done)
-    advantage_t = jax.vmap(gae, in_axes=1, out_axes=1)(segment.r_t, discount_t, v_tm1, v_t, lambda_t)
-    advantage_t, target_t = lax.stop_gradient((advantage_t, advantage_t + v_tm1))
-    weight = segment.valid / segment.valid.shape[1]
-    value = actor_critic_loss(
-        logits,
-        v_tm1,
-        segment.a_t,
-        advantage_t,
-        target_t,
-        weight,
-        hyper.entropy_coefficient,
-        hyper.value_coefficient,
-    )
-    return value, lax.stop_gradient(report(value, logits, v_tm1, target_t, segment.valid))
-
-
-def report(value, logits, v, target, valid) -> dict:
-    """Loss, mean entropy of π in nats, and explained variance 1 − Var(G − v) / Var(G), over valid steps."""
-    log_pi = layers.log_softmax(logits)
-    entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)
-    unexplained = jnp.var(target - v, where=valid)
-    return {
-        "loss": value,
-        "entropy": jnp.mean(entropy, where=valid),
-        "explained_variance": 1.0 - unexplained / (jnp.var(target, where=valid) + 1e-8),
-        "value_mean": jnp.mean(v, where=valid),
-    }
-
-
-def update(state: State, of_workers: Segment, network, optimizer, hyper, map_workers, axis_names=()):
+def update(state: State, segments: Trajectory, network, optimizer, hyper, map_workers, axis_names=()):
     """One turn of every worker: all gradients at the workers' copies, then W updates one after another.
 
     Args:
       state: the state before.
-      of_workers: one segment for each worker, [W, ...] a leaf.
-      map_workers: how a function is mapped over the workers, `parallel.map_workers`.
+      segments: the trajectory of each worker's environments, as `split_workers` gives them.
+      network, optimizer, hyper: see `actor_critic`.
+      map_workers: how a function is mapped over the workers, `parallel.map_groups`.
       axis_names: mapped axes over which gradients and reports are averaged.
 
     Returns: the state after, and the report averaged over workers.
     """
-    gradient = jax.value_and_grad(loss, has_aux=True)
+    gradient = jax.value_and_grad(actor_critic.loss, has_aux=True)
     (_, reports), gradients = map_workers(lambda copy, segment: gradient(copy, network, segment, hyper))(
-        state.copies, of_workers
+        state.copies, segments
     )
-    for axis_name in axis_names:
-        gradients, reports = lax.pmean((gradients, reports), axis_name)
+    gradients, reports = parallel.mean((gradients, reports), axis_names)
 
     def turn(shared, worker_gradient):
         params, statistics = shared

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxrl import layers
-from jaxrl.algorithms import Policy
+from jaxrl import layers, parallel
+from jaxrl.agent import Policy
+from jaxrl.algorithms import targets
 from jaxrl.losses import categorical_cross_entropy, q_learning_loss, quantile_huber_loss
 from jaxrl.returns import categorical_projection, q_target
 
@@ -80,7 +81,7 @@ def init(params, optimizer: optax.GradientTransformation) -> State:
 
 
 def apply(network, params, observation, key=None):
-    """Numbers [B, A, K] of a `networks.QNetwork`; with a key its noise is drawn."""
+    """Outputs [B, A, K] of a `networks.QNetwork`; with a key its noise is drawn."""
     return network.apply(params, observation, rngs=None if key is None else {"noise": key})
 
 
@@ -90,14 +91,14 @@ def support(hyper: Hyperparameters, atoms: int) -> jax.Array:
 
 
 def action_values(outputs, hyper: Hyperparameters) -> jax.Array:
-    """q [..., A] from the network's [..., A, K]: the number itself, or the mean of the distribution."""
+    """q [..., A] from the network's [..., A, K]: the value itself, or the mean of the distribution."""
     if hyper.distributional == "c51":
         return layers.softmax(outputs) @ support(hyper, outputs.shape[-1])
     return outputs.mean(-1)
 
 
-def of_action(outputs, a) -> jax.Array:
-    """The numbers [B, K] of one action each."""
+def at_action(outputs, a) -> jax.Array:
+    """The outputs [B, K] of one action each."""
     return jnp.take_along_axis(outputs, a[:, None, None], 1)[:, 0]
 
 
@@ -140,7 +141,7 @@ def _expected(online, target, selector, batch, weight, hyper):
     """The error of the value of the action taken."""
     q_tm1, q_t = online[..., 0], target[..., 0]
     target_t = lax.stop_gradient(jax.vmap(q_target)(batch.r_t, batch.discount_t, q_t, selector))
-    error = target_t - of_action(online, batch.a_tm1)[:, 0]
+    error = target_t - at_action(online, batch.a_tm1)[:, 0]
     return q_learning_loss(q_tm1, batch.a_tm1, target_t, weight, hyper.delta), jnp.abs(error)
 
 
@@ -150,8 +151,8 @@ def _categorical(online, target, selector, batch, weight, hyper):
     Source: "A distributional perspective on reinforcement learning" (https://arxiv.org/abs/1707.06887).
     """
     z = support(hyper, online.shape[-1])
-    logits = of_action(online, batch.a_tm1)
-    p_t = layers.softmax(of_action(target, jnp.argmax(selector, -1)))
+    logits = at_action(online, batch.a_tm1)
+    p_t = layers.softmax(at_action(target, jnp.argmax(selector, -1)))
     z_t = batch.r_t[:, None] + batch.discount_t[:, None] * z[None]
     p = lax.stop_gradient(jax.vmap(categorical_projection, (0, 0, None))(z_t, p_t, z))
     divergence = jnp.sum(p * (jnp.log(jnp.maximum(p, 1e-12)) - layers.log_softmax(logits)), -1)
@@ -163,8 +164,8 @@ def _quantile(online, target, selector, batch, weight, hyper):
 
     Source: "Distributional reinforcement learning with quantile regression" (https://arxiv.org/abs/1710.10044).
     """
-    theta = of_action(online, batch.a_tm1)
-    theta_t = of_action(target, jnp.argmax(selector, -1))
+    theta = at_action(online, batch.a_tm1)
+    theta_t = at_action(target, jnp.argmax(selector, -1))
     target_t = lax.stop_gradient(batch.r_t[:, None] + batch.discount_t[:, None] * theta_t)
     count = theta.shape[-1]
     loss = quantile_huber_loss(theta, target_t, (jnp.arange(count) + 0.5) / count, weight, hyper.delta)
@@ -211,17 +212,10 @@ def update(state: State, batch, weight, key, network, optimizer, hyper: Hyperpar
     (_, (error, report)), gradient = jax.value_and_grad(loss, has_aux=True)(
         state.params, state.target, network, batch, weight, key, hyper
     )
-    for axis_name in axis_names:
-        gradient, report = lax.pmean((gradient, report), axis_name)
+    gradient, report = parallel.mean((gradient, report), axis_names)
     updates, statistics = optimizer.update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     count = state.updates + 1
     report |= {"gradient_norm": optax.tree.norm(gradient)}
-    return State(params, follow(state.target, params, count, hyper), statistics, count), error, report
-
-
-def follow(target, params, updates, hyper: Hyperparameters):
-    """The target network after an update: the online one every `target_period` updates, or a step towards it."""
-    if hyper.target_period:
-        return lax.cond(updates % hyper.target_period == 0, lambda: params, lambda: target)
-    return jax.tree.map(lambda old, new: old + hyper.target_rate * (new - old), target, params)
+    target = targets.update_target(state.target, params, count, hyper.target_period, hyper.target_rate)
+    return State(params, target, statistics, count), error, report

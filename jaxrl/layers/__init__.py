@@ -23,6 +23,8 @@ from jaxrl.layers.embedding import embedding as embedding
 from jaxrl.layers.gru import gru as gru
 from jaxrl.layers.gru import gru_cell as gru_cell
 from jaxrl.layers.linear import linear as linear
+from jaxrl.layers.lstm import lstm as lstm
+from jaxrl.layers.lstm import lstm_cell as lstm_cell
 from jaxrl.layers.noisy import factorized_noise as factorized_noise
 from jaxrl.layers.noisy import noisy_linear as noisy_linear
 from jaxrl.layers.normalization import batch_norm as batch_norm
@@ -30,7 +32,5 @@ from jaxrl.layers.normalization import layer_norm as layer_norm
 from jaxrl.layers.pooling import avg_pool2d as avg_pool2d
 from jaxrl.layers.pooling import global_avg_pool2d as global_avg_pool2d
 from jaxrl.layers.pooling import max_pool2d as max_pool2d
-from jaxrl.layers.recurrent import lstm as lstm
-from jaxrl.layers.recurrent import lstm_cell as lstm_cell
 from jaxrl.layers.softmax import log_softmax as log_softmax
 from jaxrl.layers.softmax import softmax as softmax

@@ -5,6 +5,15 @@ Sequences are time-major, [T, B, ...].
 """
 
 from jaxrl.networks.actor_critic import ActorCriticLSTM as ActorCriticLSTM
+from jaxrl.networks.classifiers import VGG as VGG
+from jaxrl.networks.classifiers import VISION as VISION
+from jaxrl.networks.classifiers import AlexNet as AlexNet
+from jaxrl.networks.classifiers import BatchNormLeNet as BatchNormLeNet
+from jaxrl.networks.classifiers import DenseNet as DenseNet
+from jaxrl.networks.classifiers import GoogLeNet as GoogLeNet
+from jaxrl.networks.classifiers import LeNet as LeNet
+from jaxrl.networks.classifiers import NiN as NiN
+from jaxrl.networks.classifiers import ResNet as ResNet
 from jaxrl.networks.modules import LSTM as LSTM
 from jaxrl.networks.modules import BatchNorm as BatchNorm
 from jaxrl.networks.modules import Conv2d as Conv2d
@@ -13,12 +22,3 @@ from jaxrl.networks.modules import Linear as Linear
 from jaxrl.networks.modules import NoisyLinear as NoisyLinear
 from jaxrl.networks.modules import parameter_count as parameter_count
 from jaxrl.networks.q_network import QNetwork as QNetwork
-from jaxrl.networks.vision import VGG as VGG
-from jaxrl.networks.vision import VISION as VISION
-from jaxrl.networks.vision import AlexNet as AlexNet
-from jaxrl.networks.vision import BatchNormLeNet as BatchNormLeNet
-from jaxrl.networks.vision import DenseNet as DenseNet
-from jaxrl.networks.vision import GoogLeNet as GoogLeNet
-from jaxrl.networks.vision import LeNet as LeNet
-from jaxrl.networks.vision import NiN as NiN
-from jaxrl.networks.vision import ResNet as ResNet

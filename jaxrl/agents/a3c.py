@@ -1,0 +1,93 @@
+"""A3C with an LSTM as an agent: its options, its network, and how the two contracts are met."""
+
+import dataclasses
+from functools import partial
+from typing import ClassVar, Literal
+
+from jaxrl import parallel
+from jaxrl.agent import Agent
+from jaxrl.agents import on_policy, options
+from jaxrl.agents.options import Count
+from jaxrl.algorithms import a3c, actor_critic
+from jaxrl.networks import ActorCriticLSTM
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(on_policy.Config):
+    """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames)."""
+
+    algorithm: ClassVar[str] = "a3c"
+    name: ClassVar[str] = "A3C-LSTM"
+
+    num_workers: Count = 2
+    """Asynchronous workers on each device; a worker's gradient is num_workers - 1 updates old (1 is A2C)."""
+    worker_map: Literal["auto", "vmap", "map"] = "auto"
+    """How workers are run: all at once (vmap), in turn (map), or what is faster on this backend (auto)."""
+    hidden: Count = 256
+    """Width of the LSTM."""
+    widths: tuple[Count, ...] = ()
+    """Widths of the hidden layers before the LSTM, where observations are features and not images."""
+
+    @property
+    def streams(self) -> int:
+        """Environments of one worker."""
+        return self.num_envs // (self.num_workers * self.device_count)
+
+    @property
+    def updates_per_turn(self) -> int:
+        """Updates that one trajectory gives: one of each worker."""
+        return self.num_workers
+
+    @property
+    def introduction(self) -> str:
+        """What is printed before the run."""
+        return (
+            f"{self.num_workers * self.device_count} workers with {self.streams} environments each; "
+            f"each gradient is {self.num_workers - 1} update(s) old"
+        )
+
+
+PRESETS = {"atari": {"a3c": {}}, "control": {"a3c": {}}}
+preset = partial(options.preset, Config, PRESETS)
+
+
+def check(config: Config, spec):
+    """Raise ValueError, in one sentence, for options that cannot work."""
+    on_policy.check(config, spec)
+    groups = config.num_workers * config.device_count
+    options.check_divides(
+        config, "num_envs", groups, f"{config.num_workers} workers on each of {config.device_count} devices"
+    )
+
+
+def network_of(config: Config, spec) -> ActorCriticLSTM:
+    """The network for an environment."""
+    return ActorCriticLSTM(spec.action.n, hidden=config.hidden, widths=config.widths)
+
+
+def make(config: Config, spec) -> Agent:
+    """A3C for an environment."""
+    network = network_of(config, spec)
+    optimizer, map_workers = on_policy.optimizer_of(config), parallel.map_groups(config.worker_map)
+    axis_names = parallel.axis_names(config.device_count)
+
+    def init(key):
+        return a3c.init(on_policy.init_params(network, spec, key), config.num_workers, optimizer)
+
+    def act(copies, memory, observation, first, key):
+        return *a3c.act(network, copies, memory, observation, first, key, map_workers), ()
+
+    def learn(learner, segments, key):
+        return a3c.update(learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names)
+
+    return Agent(
+        policy=actor_critic.policy(network),
+        num_steps=config.t_max,
+        init=init,
+        acting=lambda learner: learner.copies,
+        act=act,
+        learn=learn,
+        frozen=lambda learner: learner.params,
+        shown=actor_critic.SHOWN,
+        arrange=lambda trajectory: a3c.split_workers(trajectory, config.num_workers),
+    )

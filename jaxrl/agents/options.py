@@ -1,0 +1,159 @@
+"""The options of every training run, how their bounds are checked, and presets of them.
+
+An algorithm adds its own in a subclass. A field carries its bounds (`Annotated[float, Interval(ge=0, le=1)]`), which
+`check_bounds` reads and `--help` shows.
+"""
+
+import dataclasses
+import operator
+import typing
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import jax
+from annotated_types import Ge, Gt, Interval
+
+from jaxrl import environments
+from jaxrl.nearest import unknown
+
+Count = Annotated[int, Gt(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+BOUNDS = {  # of annotated-types: in words, and how a value is compared with one
+    "gt": ("above", operator.gt), "ge": ("at least", operator.ge), "lt": ("below", operator.lt),
+    "le": ("at most", operator.le),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The options of every training script; a script adds those of its algorithm."""
+
+    algorithm: ClassVar[str]
+    name: ClassVar[str]
+    may_change: ClassVar[tuple[str, ...]] = ("total_steps", "evaluation_games", "video")  # when a run is resumed
+
+    env: str = "Riverraid-v5"
+    """Environment: EnvPool's name, or gymnasium:NAME for one of Gymnasium's or your own."""
+    env_module: str | None = None
+    """Python module to import first, which registers your own environment with Gymnasium."""
+    preset: str = ""
+    """Name of a set of other defaults than those shown; --preset NAME --help shows them."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Seed of the parameters, the actions and the environments; the same seed gives the same run to the bit."""
+    total_steps: Count = 10_000_000
+    """Agent steps (not frames) to train for, over all environments. Schedules that end with the run, such as a decaying
+    learning rate, follow the new value when a resumed run changes it."""
+    protocol: str = "machado"
+    """Rules of the game: machado (sticky actions, no life-loss), nature, origin (the report's), or control."""
+    run_dir: Path | None = None
+    """Folder of the run, which must not exist yet; by default runs/ALGORITHM_ENV_PROTOCOL_SEED_TIME."""
+    resume: Path | None = None
+    """Resume the run in this folder, with its options, from its newest checkpoint."""
+    num_envs: Count = 32
+    """Environments that are played at once, over all devices."""
+    device_count: Count = 1
+    """Devices to train on; the gradient is averaged over them."""
+    image_size: Count | None = None
+    """Height and width of the observation in pixels; by default the protocol's."""
+    frame_stack: Count | None = None
+    """Newest frames in one observation, as channels; by default the protocol's."""
+    log_every: Count = 20_000
+    """Agent steps between two rows of metrics.csv."""
+    checkpoint_every: Count = 500_000
+    """Agent steps between two checkpoints; each starts fresh environments and one evaluation."""
+    evaluation_games: Annotated[int, Ge(0)] = 10
+    """Whole games that each checkpoint plays beside training; 0 for none."""
+    video: bool = True
+    """Record one game of the final policy as video.mp4."""
+
+    @property
+    def title(self) -> str:
+        """What the run is, for a figure."""
+        return f"{self.name} on {self.env}, protocol {self.protocol}, seed {self.seed}"
+
+    @property
+    def _rules(self) -> dict:
+        size = {"height": self.image_size, "width": self.image_size, "stack": self.frame_stack}
+        return size | ({"env_module": self.env_module} if self.env_module else {})
+
+    def spec(self) -> environments.Spec:
+        """What an observation and an action are. Raises ValueError for an environment that cannot be made."""
+        return environments.spec(self.env, self.protocol, **self._rules)
+
+    def make_pool(self, num_envs: int, seed: int, **options) -> environments.Pool:
+        """A pool under the run's protocol, with its form of observations."""
+        return environments.make(self.env, self.protocol, num_envs, seed, **self._rules, **options)
+
+
+def option(name: str) -> str:
+    """How an option is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def bounds_of(hint) -> list[tuple]:
+    """(words, comparison, limit) of each bound of a type or of its parts: `Count | None`, `tuple[Count, ...]`."""
+    marks = [mark for part in (hint, *typing.get_args(hint)) for mark in getattr(part, "__metadata__", ())]
+    pairs = [(getattr(mark, name, None), *BOUNDS[name]) for mark in marks for name in BOUNDS]
+    return [(f"{words} {limit}", compare, limit) for limit, words, compare in pairs if limit is not None]
+
+
+def check_bounds(config):
+    """Raise ValueError, in one sentence, for the first field of a dataclass that is not within its bounds."""
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        value, bounds = getattr(config, name), bounds_of(hint)
+        values = () if value is None else value if isinstance(value, tuple) else (value,)
+        if not all(compare(each, limit) for each in values for _, compare, limit in bounds):
+            words, got = " and ".join(words for words, *_ in bounds), " ".join(map(str, values))
+            raise ValueError(f"{option(name)} must be {words}; got {got}.")
+
+
+def check(config: RunConfig):
+    """Raise ValueError, in one sentence, for options of every run that cannot work."""
+    check_bounds(config)
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, int) and value >= 2**31:
+            raise ValueError(f"{option(name)} must be below 2^31 = {2**31:,}; got {value:,}.")
+    have = jax.local_device_count()
+    if config.device_count > have:
+        raise ValueError(
+            f"--device-count {config.device_count} asks for more devices than there are: 1 to {have} "
+            f"({jax.default_backend()}) can be used here."
+        )
+
+
+def check_divides(config: RunConfig, name: str, groups: int, among: str):
+    """Raise ValueError, with the nearest number that does, when an option does not divide among so many."""
+    value = getattr(config, name)
+    if value % groups:
+        nearest = max(1, round(value / groups)) * groups
+        raise ValueError(
+            f"{option(name)} {value} does not divide among {among}; the nearest number that does is {nearest}."
+        )
+
+
+def check_discrete(spec: environments.Spec, config: RunConfig):
+    """Raise ValueError for an environment whose actions are not discrete."""
+    if not isinstance(spec.action, environments.Discrete):
+        raise ValueError(f"{config.env} has continuous actions, and {config.name} plays only discrete ones.")
+
+
+def preset(config_type: type[RunConfig], presets: dict, name: str | None, env: str | None, env_module=None):
+    """The options of a preset, for an environment of its kind.
+
+    Args:
+      config_type: the algorithm's options.
+      presets: for "atari" and for "control", which is everything else: options by name; the first is the default.
+      name, env, env_module: as given on the command line, or None.
+
+    Raises: ValueError for an unknown preset or environment.
+    """
+    env = env or config_type.env
+    protocol = environments.default_protocol(env)
+    kind = presets["atari" if environments.PROTOCOLS[protocol].atari else "control"]
+    name = name or next(iter(kind))
+    if name not in kind:
+        raise unknown("--preset", name, kind, f"for {env}")
+    options = {"protocol": protocol, **kind[name], "env": env, "env_module": env_module, "preset": name}
+    return config_type(**options)

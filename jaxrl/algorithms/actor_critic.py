@@ -1,0 +1,99 @@
+"""What every actor-critic shares: the loss of a trajectory, what is reported of it, and how the network acts.
+
+The network takes `(params, observation [T, B, ...], memory, first [T, B])` and gives logits [T, B, A], values [T, B]
+and the memory after (`networks.ActorCriticLSTM`).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrl import layers
+from jaxrl.agent import Column, Policy
+from jaxrl.losses import actor_critic_loss
+from jaxrl.returns import gae
+from jaxrl.rollout import Trajectory
+
+SHOWN = {
+    "loss": Column("loss", ".3g"),
+    "entropy": Column("entropy", ".2f", "entropy of π (nats)"),
+    "gradient_norm": Column("gradient", ".1f"),
+    # 0 is as good as a constant, 1 is perfect; the first values explain far less than 0
+    "explained_variance": Column("explained variance", ".2f", "explained variance of v", lowest=-0.25),
+}
+
+
+class Hyperparameters(NamedTuple):
+    """What the loss depends on; the meaning of each is in `loss`."""
+
+    gamma: float = 0.99
+    gae_lambda: float = 1.0
+    entropy_coefficient: float = 0.01
+    value_coefficient: float = 0.5
+
+
+def act(network, params, memory, observation, first, key=None):
+    """One step of N environments: actions int32 [N] sampled from π, or its most likely ones where there is no key.
+
+    Returns: the actions, and the memory after.
+    """
+    logits, _, memory = network.apply(params, observation[None], memory, first[None])
+    a = jnp.argmax(logits[0], axis=-1) if key is None else jax.random.categorical(key, logits[0])
+    return a.astype(jnp.int32), memory
+
+
+def policy(network) -> Policy:
+    """How a trained network acts: it samples from π, or takes its most likely action."""
+
+    def acting(params, memory, observation, first, key, greedy=False):
+        return act(network, params, memory, observation, first, None if greedy else key)
+
+    return Policy(network.initial_memory, acting)
+
+
+def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
+    """The actor-critic loss of one trajectory of B environments, and what is reported of it.
+
+        L = 1/B Σ_t Σ_b [ −log π(a_t) A_t − β H(π_t) + ½ c (G_t − v_tm1)² ],     G_t = A_t + v_tm1
+
+    summed over time and averaged over streams, A_t by generalised advantage estimation from the values of the
+    same network, held constant. At a terminal step nothing follows; at a truncated one the value of the final
+    observation does, which is the value that the next (reset) row sees.
+
+    Returns: the scalar L, and a dict of scalars.
+    """
+    row = trajectory.row
+    logits, v_tm1, memory = network.apply(params, trajectory.observation, trajectory.memory, row.first)
+    _, v_end, _ = network.apply(params, trajectory.next_observation[None], memory, trajectory.next_first[None])
+    v_t = jnp.concatenate([v_tm1[1:], v_end])
+    discount_t = hyper.gamma * (1.0 - row.terminated)
+    lambda_t = hyper.gae_lambda * (1.0 - row.done)
+    advantage_t = jax.vmap(gae, in_axes=1, out_axes=1)(row.r_t, discount_t, v_tm1, v_t, lambda_t)
+    advantage_t, target_t = lax.stop_gradient((advantage_t, advantage_t + v_tm1))
+    weight = row.valid / row.valid.shape[1]
+    value = actor_critic_loss(
+        logits,
+        v_tm1,
+        row.a_t,
+        advantage_t,
+        target_t,
+        weight,
+        hyper.entropy_coefficient,
+        hyper.value_coefficient,
+    )
+    return value, lax.stop_gradient(report(value, logits, v_tm1, target_t, row.valid))
+
+
+def report(value, logits, v, target, valid) -> dict:
+    """Loss, mean entropy of π in nats, and explained variance 1 − Var(G − v) / Var(G), over valid steps."""
+    log_pi = layers.log_softmax(logits)
+    entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)
+    unexplained = jnp.var(target - v, where=valid)
+    return {
+        "loss": value,
+        "entropy": jnp.mean(entropy, where=valid),
+        "explained_variance": 1.0 - unexplained / (jnp.var(target, where=valid) + 1e-8),
+        "value_mean": jnp.mean(v, where=valid),
+    }

@@ -1,0 +1,1 @@
+"""All that has state: files, the terminal, processes, pools; and the entry points. Nothing pure imports it."""

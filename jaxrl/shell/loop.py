@@ -1,0 +1,195 @@
+"""The run loop: a generator of updates.
+
+An algorithm comes in as an `agent.Agent`, a bundle of pure functions for one device. The loop owns what has state:
+pools, actors, keys, the observation normaliser, and the device axis [D, ...] of every array. EnvPool cannot save an
+emulator, so at every checkpoint both the running and the resumed process make fresh pools, seeded from the agent step:
+a resumed run equals the uninterrupted one to the bit.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl import parallel, rollout
+from jaxrl.agent import Agent
+from jaxrl.rollout import Games
+
+
+class State(NamedTuple):
+    """All that a run needs to go on, [D, ...] a leaf.
+
+    Attributes:
+      learner: the agent's.
+      storage: what an off-policy agent learns from, or None.
+      normalizer: the observation normaliser's state, or None.
+      act_keys, learn_keys: the keys of what is random in acting and in learning, one for each device.
+    """
+
+    learner: Any
+    storage: Any
+    normalizer: Any
+    act_keys: jax.Array
+    learn_keys: jax.Array
+
+
+class Schedule(NamedTuple):
+    """When things happen, in agent steps."""
+
+    total_steps: int
+    checkpoint_every: int
+    log_every: int
+
+
+class Updated(NamedTuple):
+    """One update of the agent, as the run loop yields it; the state lives until the next one."""
+
+    agent_steps: int
+    state: State
+    report: dict
+    games: Games
+    boundary: bool
+
+
+class NotFinite(ValueError):
+    """A loss or gradient that is not finite."""
+
+
+def pool_seed(seed: int, agent_steps: int, device: int) -> int:
+    """The seed of a pool made at a step: any two of (seed, step, device) give unrelated seeds."""
+    return int(np.random.SeedSequence([seed, agent_steps, device]).generate_state(1)[0] % (2**30))
+
+
+def next_multiple(step: int, every: int) -> int:
+    """The first multiple of `every` after `step`."""
+    return (step // every + 1) * every
+
+
+def first_state(agent: Agent, protocol, num_envs: int, device_count: int, seed: int) -> State:
+    """The state from nothing.
+
+    Args:
+      protocol: says whether observations are normalised.
+      num_envs: environments of one device.
+      device_count: D.
+      seed: of the parameters and of every action.
+    """
+    act_key, init_key, learn_key = jax.random.split(jax.random.key(seed), 3)
+    keys = parallel.shard([jax.random.split(key, device_count) for key in (act_key, learn_key)], device_count)
+    copies = [(agent.init(init_key), rollout.init_normalization(protocol, num_envs))] * device_count
+    learner, normalizer = parallel.shard(parallel.stack(copies), device_count)
+    return State(learner, empty_storage(agent, device_count), normalizer, *keys)
+
+
+def empty_storage(agent: Agent, device_count: int):
+    """The storage from nothing, on every device, or None."""
+    return agent.storage and parallel.repeat(agent.storage.init, device_count)
+
+
+def saved(agent: Agent, state: State) -> State:
+    """What a checkpoint holds of a state: all of it, or all but the storage."""
+    return state if agent.storage is None or agent.storage.saved else state._replace(storage=None)
+
+
+def restored(agent: Agent, state: State) -> State:
+    """The state of which `saved` was made; a storage that was not saved is empty."""
+    if state.storage is not None or agent.storage is None:
+        return state
+    return state._replace(storage=empty_storage(agent, len(state.act_keys)))
+
+
+def frozen(agent: Agent, state: State) -> dict:
+    """What acts when frozen, of the first device: {"params": ..., "normalizer": ...}."""
+    params, normalizer = parallel.first_device((agent.frozen(state.learner), state.normalizer))
+    frozen = {"params": params, "normalizer": normalizer}
+    return jax.device_put(frozen, jax.local_devices()[0])  # a slice of many devices' array lies on all of them
+
+
+def updates(agent: Agent, state: State, make_pools, schedule: Schedule, start: int):
+    """Train from agent step `start`: a generator of `Updated`, endless but for the total.
+
+    `make_pools(agent_steps)` makes the pools, one for each device; they are made anew after every boundary (a
+    multiple of `schedule.checkpoint_every`, and the end).
+
+    Raises: NotFinite when a report is not finite; the state is then spoilt.
+    """
+    agent_steps = start
+    turn = learning(agent, len(state.act_keys))
+    while agent_steps < schedule.total_steps:
+        pools = make_pools(agent_steps)
+        collect, (state, actor) = collecting(agent, pools), enter(agent, state, pools)
+        boundary = min(next_multiple(agent_steps, schedule.checkpoint_every), schedule.total_steps)
+        while agent_steps < boundary:
+            actor, trajectory, games = collect(agent.acting(state.learner), actor)
+            learner, storage, learn_keys, report = turn(state.learner, state.storage, state.learn_keys, trajectory)
+            state = State(learner, storage, actor.normalizer, actor.key, learn_keys)
+            report, games = jax.device_get((report, games))
+            agent_steps += int(games.valid.sum())
+            check_finite(report, agent_steps)
+            yield Updated(agent_steps, state, report, games, agent_steps >= boundary)
+        for pool in pools:
+            pool.close()
+
+
+def enter(agent: Agent, state: State, pools) -> tuple[State, rollout.ActorState]:
+    """The state at the start of fresh pools, one for each device, and the actors in them."""
+    state = state._replace(learner=jax.vmap(agent.cut)(state.learner))
+    if agent.storage is not None:
+        state = state._replace(storage=jax.vmap(agent.storage.cut)(state.storage))
+
+    def actor(pool, device):
+        normalizer, key = jax.tree.map(lambda leaf: leaf[device], (state.normalizer, state.act_keys))
+        return rollout.init(pool.reset(), agent.policy.initial_memory(pool.num_envs), normalizer, key)
+
+    actors = [actor(pool, device) for device, pool in enumerate(pools)]
+    return state, parallel.shard(parallel.stack(actors), len(pools))
+
+
+def collecting(agent: Agent, pools):
+    """`(acting, actor) -> (actor, Trajectory, Games)`: T steps in these pools, compiled."""
+    pool_step = parallel.on_this_device([pool.step for pool in pools])
+
+    def collect(acting, actor):
+        actor, trajectory, games = rollout.collect(actor, partial(agent.act, acting), pool_step, agent.num_steps)
+        return actor, agent.arrange(trajectory), games
+
+    return parallel.map_devices(collect, len(pools))
+
+
+def learning(agent: Agent, device_count: int):
+    """`(learner, storage, keys, trajectory) -> (learner, storage, keys, report)`: one turn of learning, compiled."""
+
+    def update(learner, key, experience):
+        key, subkey = jax.random.split(key)
+        learner, report = agent.learn(learner, experience, subkey)
+        return learner, key, report
+
+    update = parallel.map_devices(update, device_count, donate_argnums=(0, 1))
+    storage_of = agent.storage
+    store = storage_of and parallel.map_devices(storage_of.store, device_count, donate_argnums=(0, 1))
+
+    def turn(learner, storage, keys, trajectory):
+        experience, report, ready = trajectory, {}, True
+        if storage_of:
+            ready = storage_of.ready(storage)
+            learner, experience, report = store(learner, storage, trajectory)
+            storage = experience
+        if ready:
+            learner, keys, learnt = update(learner, keys, experience)
+            report = report | learnt
+        return learner, storage, keys, report
+
+    return turn
+
+
+def check_finite(report: dict, agent_steps: int):
+    """Raise NotFinite when a loss or a gradient norm is not finite; a report of no updates has none."""
+    if not np.any(report.get("updates", 1)):
+        return
+    for name in ("loss", "gradient_norm"):
+        if not np.all(np.isfinite(report.get(name, 0.0))):
+            raise NotFinite(
+                f"{name} became {float(np.mean(report[name]))} in the update that ended at agent step {agent_steps}; "
+                "a smaller --learning-rate or --max-grad-norm is the usual cure."
+            )

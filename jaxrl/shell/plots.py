@@ -1,0 +1,124 @@
+"""Figures: of a run, of several runs, and the frame in which a study draws its own (the one adapter of Matplotlib)."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jaxrl.agent import Column
+from jaxrl.shell.files import replacing
+from jaxrl.shell.metrics import EVALUATION, METRICS, read
+
+
+def curve(run_dir, title: str = "", shown: dict[str, Column] | None = None, references=()) -> Path | None:
+    """Draw curve.png in the run's folder: scores above, what the algorithm reports of itself below.
+
+    Args:
+      run_dir: the run's folder.
+      title: the figure's title.
+      shown: which reports are drawn, and their names: `Agent.shown`.
+      references: (name, agent steps, scores) of other curves to draw beside it.
+
+    Returns: the figure's path, or None when there is nothing to draw yet.
+    """
+    run_dir = Path(run_dir)
+    metrics, evaluation = read(run_dir / METRICS), read(run_dir / EVALUATION)
+    if not metrics:
+        return None
+    figure, scores, diagnostics = panels(title, height_ratios=(3, 1))
+    draw_scores(scores, metrics, evaluation, references)
+    draw_diagnostics(diagnostics, metrics, shown or {})
+    return save(figure, run_dir)
+
+
+def comparison(folder, runs, references=(), title: str = "") -> Path:
+    """Draw curve.png in a folder: the training scores of several runs, and other curves dashed.
+
+    Args:
+      folder: where the figure goes.
+      runs: (name, agent steps, scores) of each.
+      references: the same of curves from elsewhere.
+      title: the figure's title.
+
+    Returns: the figure's path.
+    """
+    figure, axes = one_panel(title)
+    for (name, steps, scores), style in [*((run, "-") for run in runs), *((r, "o--") for r in references)]:
+        axes.plot(millions(steps), scores, style, linewidth=1.5 if style == "-" else 1, markersize=3, label=name)
+    label_scores(axes)
+    axes.set(xlabel="agent steps (millions)")
+    return save(figure, folder)
+
+
+def one_panel(title: str):
+    """A figure and its only panel."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    dress(axes)
+    axes.set_title(title, loc="left")
+    return figure, axes
+
+
+def dress(axes):
+    """What all panels have."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def panels(title: str, height_ratios=(1, 1)):
+    """A figure and its two panels, one above the other, over the same axis."""
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=height_ratios)
+    upper.set_title(title, loc="left")
+    dress(upper)
+    dress(lower)
+    return figure, upper, lower
+
+
+def save(figure, run_dir) -> Path:
+    """Write curve.png."""
+    path = Path(run_dir) / "curve.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    return path
+
+
+def draw_scores(axes, metrics: dict, evaluation: dict, references):
+    """Training scores, evaluations with their standard errors, and other curves."""
+    axes.plot(millions(metrics["agent_steps"]), metrics["score_mean_100"], label="training, mean of the last 100 games")
+    if evaluation:
+        axes.errorbar(
+            millions(evaluation["agent_steps"]), evaluation["mean"], yerr=evaluation["standard_error"],
+            fmt="o", markersize=4, capsize=2, label="frozen checkpoint, mean and standard error",
+        )  # fmt: skip
+    for name, steps, values in references:
+        axes.plot(millions(steps), values, linestyle="--", linewidth=1, label=name)
+    label_scores(axes)
+
+
+def label_scores(axes):
+    """An axis of scores, which begins at 0 where none is negative."""
+    axes.set(ylabel="score (raw return of a whole game)")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(loc="best", frameon=False)
+
+
+def draw_diagnostics(axes, metrics: dict, shown: dict[str, Column]):
+    """What the algorithm reports of itself, as far as it names it for a figure."""
+    drawn = {name: column for name, column in shown.items() if column.figure and name in metrics}
+    low, top = 0.0, 1.0
+    for number, (name, column) in enumerate(drawn.items()):
+        axes.plot(millions(metrics["agent_steps"]), metrics[name], color=f"C{2 + number}", label=column.figure)
+        known = [max(value, column.lowest) for value in metrics[name] if value == value]
+        low, top = min([low, *known]), max([top, *known])
+    axes.set(xlabel="agent steps (millions)", ylim=(1.1 * low, top + 0.35 * (top - low)))
+    if drawn:
+        axes.legend(loc="upper right", frameon=False, ncols=2)
+
+
+def millions(steps) -> list[float]:
+    """Agent steps in millions."""
+    return [step / 1e6 for step in steps]
