@@ -25,6 +25,7 @@ from jax.experimental import io_callback
 from jaxrl.environments.pool import Array, Pool, available_cores, environment_seeds
 from jaxrl.environments.preprocessing import origin_frame
 from jaxrl.environments.protocols import Protocol
+from jaxrl.environments.spaces import Box, Discrete, Spec
 
 
 class AlePool(Pool):
@@ -43,10 +44,7 @@ class AlePool(Pool):
         self._seeds = np.reshape(environment_seeds(seed, num_envs), self._layout).tolist()
         self._frame_shape = self._vector.observation_space.shape[-3:]
         self._see = jax.jit(origin_frame)
-        actions = self._vector.single_action_space
-        num_actions = int(actions.n if groups == 1 else actions.nvec[0])
-        shape = (protocol.height, protocol.width, protocol.stack)
-        super().__init__(env_id, protocol, num_envs, num_actions, shape, np.float32)
+        super().__init__(env_id, protocol, num_envs, _spec(self._vector, groups, protocol))
 
     def _reset(self) -> tuple[np.ndarray, np.ndarray]:
         frames, _ = self._vector.reset(seed=self._seeds)
@@ -84,6 +82,22 @@ class AlePool(Pool):
     def close(self) -> None:
         super().close()
         self._end()
+
+
+def spec(env_id: str, protocol: Protocol) -> Spec:
+    """What an observation and an action are; one emulator is started, and closed."""
+    _refuse_what_ale_cannot(protocol)
+    vector = _group(env_id, protocol, 1)()
+    try:
+        return _spec(vector, 1, protocol)
+    finally:
+        vector.close()
+
+
+def _spec(vector: VectorEnv, groups: int, protocol: Protocol) -> Spec:
+    actions = vector.single_action_space
+    image = Box((protocol.height, protocol.width, protocol.stack), np.dtype(np.float32), 0.0, 1.0)
+    return Spec(image, Discrete(int(actions.n if groups == 1 else actions.nvec[0])))
 
 
 def _group(env_id: str, protocol: Protocol, size: int) -> Callable[[], SyncVectorEnv]:

@@ -7,6 +7,7 @@ The address of the emulators is a constant of the compiled code. A jitted functi
 keeps the pool alive; an ahead-of-time executable (`.lower().compile()`) does not: keep the pool for as long.
 """
 
+import contextlib
 import difflib
 import os
 import re
@@ -18,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from envpool.registration import registry
-from gymnasium.spaces import Box
 
 from jaxrl.environments.pool import Array, Pool, available_cores, environment_seeds
 from jaxrl.environments.protocols import Protocol
+from jaxrl.environments.spaces import Discrete, Spec, box
 
 FAMILIES = ("atari", "classic_control")
 
@@ -39,21 +40,18 @@ class EnvPoolPool(Pool):
         num_threads: int | None,
         render: bool,
     ):
-        self._env = envpool.make(
-            env_id,
-            env_type="gymnasium",
-            num_envs=num_envs,
-            seed=environment_seeds(seed, num_envs),
-            render_mode="rgb_array" if render else None,
-            **_threads(num_envs, num_threads),
-            **_options(protocol, training),
-        )
-        with warnings.catch_warnings():  # Gymnasium's, on float64 bounds; asked for once, as EnvPool keeps it
-            warnings.simplefilter("ignore")
-            space = self._env.observation_space
-        shape = (*space.shape[1:], space.shape[0]) if protocol.atari else space.shape
-        super().__init__(env_id, protocol, num_envs, int(self._env.action_space.n), shape, space.dtype)
-        self._handle, _, _, self._xla_step = self._env.xla()
+        super().__init__(env_id, protocol, num_envs, spec(env_id, protocol))
+        with _quietly():
+            self._env = envpool.make(
+                env_id,
+                env_type="gymnasium",
+                num_envs=num_envs,
+                seed=environment_seeds(seed, num_envs),
+                render_mode="rgb_array" if render else None,
+                **_threads(num_envs, num_threads),
+                **_options(protocol, training),
+            )
+            self._handle, _, _, self._xla_step = self._env.xla()
 
     def _reset(self) -> tuple[np.ndarray, np.ndarray]:
         observation, _ = self._env.reset()
@@ -85,19 +83,34 @@ class EnvPoolPool(Pool):
         return moveaxis(observation, 1, -1)
 
 
+def spec(env_id: str, protocol: Protocol) -> Spec:
+    """What an observation and an action are, from EnvPool's own answer; no emulator is started."""
+    with _quietly():
+        asked = envpool.make_spec(env_id, **_options(protocol, training=True))
+        seen, done = asked.gymnasium_observation_space, asked.gymnasium_action_space
+    low, high = (np.moveaxis(bound, 0, -1) if protocol.atari else bound for bound in (seen.low, seen.high))
+    action = Discrete(int(done.n)) if hasattr(done, "n") else box(done.dtype, done.low, done.high)
+    return Spec(box(seen.dtype, low, high), action)
+
+
+@contextlib.contextmanager
+def _quietly():
+    """Without Gymnasium's warnings on float64 bounds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def family(env_id: str) -> str:
     """The family of an environment that jaxrl can play: "atari" or "classic_control".
 
-    Raises: ValueError for an unknown environment, one of another family, or one with continuous actions.
+    Raises: ValueError for an unknown environment, or one of another family.
     """
     if env_id not in registry.specs:
         raise ValueError(f"there is no environment {env_id!r}; did you mean {' or '.join(_nearest(env_id))}?")
     kind = _family(env_id)
     if kind not in FAMILIES:
-        raise ValueError(f"{env_id} is of the family {kind!r}; jaxrl plays discrete {' and '.join(FAMILIES)}")
-    action_space = envpool.make_spec(env_id).gymnasium_action_space
-    if isinstance(action_space, Box):
-        raise ValueError(f"{env_id} has continuous actions, {action_space}; jaxrl plays only discrete ones")
+        raise ValueError(f"{env_id} is of the family {kind!r}; jaxrl plays {' and '.join(FAMILIES)}")
     return kind
 
 

@@ -14,22 +14,21 @@ observation of a truncated row, and not from that of a terminated one.
 
 import os
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.environments.protocols import Protocol
-
-Array = jax.Array | np.ndarray
+from jaxrl.environments.spaces import Array, Spec
 
 
 class PoolState(NamedTuple):
     """What `step` needs of the step before. The emulators live outside JAX, and are not in it."""
 
     handle: Array  # a token: handing it on is what keeps the steps in order
-    observation: Array  # [N, *observation_shape], the latest
+    observation: Array  # [N, *spec.observation.shape], the latest
     done: Array  # bool [N], the latest row ended its episode, so the next step is a reset row
 
 
@@ -42,7 +41,7 @@ class Step(NamedTuple):
     sum of `raw_reward` up to and with the row of `game_over`.
     """
 
-    observation: Array  # [N, *observation_shape]
+    observation: Array  # [N, *spec.observation.shape]
     reward: Array  # float32 [N], to learn from: the sign of the raw one, where the protocol clips
     raw_reward: Array  # float32 [N], the game's own points
     terminated: Array  # bool [N], the episode ended: nothing comes after
@@ -58,28 +57,28 @@ class Pool(ABC):
         env_id: EnvPool's name of the environment.
         protocol: the rules they are played by, with the overrides of `make` in place.
         num_envs: N.
-        num_actions: the actions are 0 .. num_actions - 1.
-        observation_shape: (height, width, channels), the newest frame last; or (features,).
-        observation_dtype: NumPy dtype of an observation.
+        spec: what an observation ([height, width, channels], the newest frame last, or [features]) and an action are.
         closed: whether `close` was called.
     """
 
-    def __init__(
-        self,
-        env_id: str,
-        protocol: Protocol,
-        num_envs: int,
-        num_actions: int,
-        observation_shape: tuple[int, ...],
-        observation_dtype: Any,
-    ):
+    def __init__(self, env_id: str, protocol: Protocol, num_envs: int, spec: Spec):
         self.env_id = env_id
         self.protocol = protocol
         self.num_envs = num_envs
-        self.num_actions = num_actions
-        self.observation_shape = observation_shape
-        self.observation_dtype = np.dtype(observation_dtype)
+        self.spec = spec
         self.closed = False
+
+    @property
+    def num_actions(self) -> int:
+        return self.spec.action.n
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        return self.spec.observation.shape
+
+    @property
+    def observation_dtype(self) -> np.dtype:
+        return self.spec.observation.dtype
 
     def reset(self) -> PoolState:
         """Start a new game in every environment; a host call. The random streams go on where they were.
@@ -95,33 +94,33 @@ class Pool(ABC):
         """Step every environment; to be traced (jit, lax.scan, lax.switch in pmap), but not vmapped.
 
         Compiled code cannot raise, and an action out of range would end the process from within the emulator,
-        so actions are clipped to 0 .. num_actions - 1.
+        so actions are clipped: to 0 .. n - 1, or to low .. high.
 
         Args:
             state: of `reset` or of the step before. Two steps from one state are two steps of the emulators.
-            action: int32 [N].
+            action: int32 [N], or float32 [N, *spec.action.shape].
 
         Raises (while tracing):
-            TypeError, ValueError: the action is not int32 [N].
+            TypeError, ValueError: the action is not of that type or shape.
             RuntimeError: the pool is closed. A function compiled before that goes on stepping it.
         """
         self._refuse_if_closed()
         action = jnp.asarray(action)
         self._check_action(action)
-        return self._package(state, *self._step(state.handle, jnp.clip(action, 0, self.num_actions - 1)))
+        return self._package(state, *self._step(state.handle, self.spec.action.clip(action)))
 
     def host_step(self, state: PoolState, action: np.ndarray) -> tuple[PoolState, Step]:
         """The same as `step`, without XLA: NumPy in, NumPy out.
 
         Raises:
-            TypeError, ValueError: the action is not int32 [N], or one is not in 0 .. num_actions - 1.
+            TypeError, ValueError: the action is not of the type or shape of `step`, or one is out of range or NaN.
             RuntimeError: the pool is closed.
         """
         self._refuse_if_closed()
         action = np.asarray(action)
         self._check_action(action)
-        if action.min() < 0 or action.max() >= self.num_actions:
-            raise ValueError(f"the actions of {self.env_id} are 0 to {self.num_actions - 1}, got {action}")
+        if not self.spec.action.contains(action):
+            raise ValueError(f"the actions of {self.env_id} are {self.spec.action}, got {action}")
         state = jax.tree.map(np.asarray, state)
         return self._package(state, *self._host_step(state.handle, action))
 
@@ -156,13 +155,11 @@ class Pool(ABC):
         return PoolState(handle, observation, terminated | truncated), step
 
     def _check_action(self, action: Array) -> None:
-        if action.dtype != np.int32:
-            raise TypeError(f"an action must be int32, got {action.dtype}; use action.astype('int32')")
-        if action.shape != (self.num_envs,):
-            raise ValueError(
-                f"an action must have the shape ({self.num_envs},), one number an environment, "
-                f"got {action.shape}"
-            )
+        dtype, shape = self.spec.action.dtype, (self.num_envs, *self.spec.action.shape)
+        if action.dtype != dtype:
+            raise TypeError(f"an action must be {dtype}, got {action.dtype}; use action.astype('{dtype}')")
+        if action.shape != shape:
+            raise ValueError(f"an action must have the shape {shape}, one row an environment, got {action.shape}")
 
     def _refuse_if_closed(self) -> None:
         if self.closed:
