@@ -40,7 +40,6 @@ class EnvPoolPool(Pool):
         num_threads: int | None,
         render: bool,
     ):
-        super().__init__(env_id, protocol, num_envs, spec(env_id, protocol))
         with _quietly():
             self._env = envpool.make(
                 env_id,
@@ -51,7 +50,9 @@ class EnvPoolPool(Pool):
                 **_threads(num_envs, num_threads),
                 **_options(protocol, training),
             )
-            self._handle, _, _, self._xla_step = self._env.xla()
+            spec = _spec(self._env.observation_space, self._env.action_space, protocol)
+        super().__init__(env_id, protocol, num_envs, spec)
+        self._handle, _, _, self._xla_step = self._env.xla()
 
     def _reset(self) -> tuple[np.ndarray, np.ndarray]:
         observation, _ = self._env.reset()
@@ -87,10 +88,15 @@ def spec(env_id: str, protocol: Protocol) -> Spec:
     """What an observation and an action are, from EnvPool's own answer; no emulator is started."""
     with _quietly():
         asked = envpool.make_spec(env_id, **_options(protocol, training=True))
-        seen, done = asked.gymnasium_observation_space, asked.gymnasium_action_space
-    low, high = (np.moveaxis(bound, 0, -1) if protocol.atari else bound for bound in (seen.low, seen.high))
-    action = Discrete(int(done.n)) if hasattr(done, "n") else box(done.dtype, done.low, done.high)
-    return Spec(box(seen.dtype, low, high), action)
+        return _spec(asked.gymnasium_observation_space, asked.gymnasium_action_space, protocol)
+
+
+def _spec(observation, action, protocol: Protocol) -> Spec:
+    """From Gymnasium's spaces."""
+    bounds = (observation.low, observation.high)
+    low, high = (np.moveaxis(bound, 0, -1) for bound in bounds) if protocol.atari else bounds
+    done = Discrete(int(action.n)) if hasattr(action, "n") else box(action.dtype, action.low, action.high)
+    return Spec(box(observation.dtype, low, high), done)
 
 
 @contextlib.contextmanager
