@@ -97,6 +97,128 @@ def test_the_newest_frame_of_a_stack_is_last():
     assert differs(step.observation[1:], step.observation[:-1])
 
 
+# ---------------------------------------------------------------- the other families
+
+# env_id: (shape, dtype, the number of actions or the shape of one)
+FAMILIES = {
+    "CartPole-v1": ((4,), "float32", 2),
+    "Pendulum-v1": ((3,), "float32", (1,)),
+    "MountainCarContinuous-v0": ((2,), "float32", (1,)),
+    "FrozenLake-v1": ((16,), "float32", 4),
+    "Taxi-v3": ((500,), "float32", 6),
+    "CliffWalking-v1": ((48,), "float32", 4),
+    "Blackjack-v1": ((3,), "float32", 2),
+    "Catch-v0": ((10, 5), "float32", 3),
+    "LunarLander-v3": ((8,), "float32", 4),
+    "LunarLanderContinuous-v3": ((8,), "float32", (2,)),
+    "BipedalWalker-v3": ((24,), "float32", (4,)),
+    "CarRacing-v3": ((96, 96, 3), "uint8", (3,)),
+    "MiniGrid-DoorKey-5x5-v0": ((7, 7, 3), "uint8", 7),
+    "HalfCheetah-v5": ((17,), "float32", (6,)),
+    "CoinrunEasy-v0": ((64, 64, 3), "uint8", 15),
+}
+ENDING_BY_THEMSELVES = ("Blackjack-v1", "Catch-v0", "CoinrunEasy-v0")  # EnvPool sets them no time limit
+
+
+def make_or_skip(env_id, *arguments, **options):
+    try:
+        return make(env_id, None, *arguments, **options)
+    except ValueError as error:
+        if "Qt" in str(error):
+            pytest.skip(str(error))  # Procgen needs a library of the system's
+        raise
+
+
+def random_actions(pool, steps, seed=0):
+    space, draw = pool.spec.action, np.random.default_rng(seed)
+    if not space.shape:
+        return actions_for(pool, steps, seed)
+    return draw.uniform(*space.bounds(), size=(steps, pool.num_envs, *space.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("env_id", FAMILIES)
+def test_each_family_compiled_and_on_the_host(env_id):
+    """One announced shape and type, the same rows either way, and a time limit that the caller sets."""
+    shape, dtype, actions = FAMILIES[env_id]
+    limit = {} if env_id in ENDING_BY_THEMSELVES else {"max_episode_steps": 9}
+    pools = [make_or_skip(env_id, 2, seed=1, num_threads=1, **limit) for _ in range(2)]
+    spec = pools[0].spec
+    assert (spec.observation.shape, spec.observation.dtype) == (shape, dtype)
+    assert (spec.action.shape or spec.action.n) == actions
+    actions = random_actions(pools[0], 200)
+    compiled = play(pools[0], actions)
+    assert_same(compiled, play_on_host(pools[1], actions))
+    assert compiled.observation.shape == (200, 2, *shape) and compiled.observation.dtype == dtype
+    assert differs(compiled.observation[1:], compiled.observation[:-1])
+    ends = compiled.terminated | compiled.truncated
+    assert ends.any() and not (compiled.terminated & compiled.truncated).any()
+    np.testing.assert_array_equal(compiled.game_over, ends)
+    np.testing.assert_array_equal(compiled.valid[1:], ~ends[:-1])
+    lengths = np.diff(np.flatnonzero(~compiled.valid[:, 0]), prepend=-1) - 1
+    assert not limit or lengths.max() <= 9 and (compiled.truncated[8] | ends[:8].any(0)).all()
+
+
+def test_a_discrete_observation_is_one_hot():
+    """FrozenLake's field is the one that EnvPool's own numbers say, and one alone."""
+    pool = make("FrozenLake-v1", num_envs=3, seed=2, num_threads=1)
+    raw = make("FrozenLake-v1", num_envs=3, seed=2, num_threads=1)._env
+    raw.reset()
+    state, actions = pool.reset(), actions_for(pool, 40)
+    np.testing.assert_array_equal(np.asarray(state.observation), np.eye(16)[[0, 0, 0]])
+    step = play(pool, actions, state)
+    np.testing.assert_array_equal(step.observation, np.eye(16)[[raw.step(action)[0] for action in actions]])
+    assert len(np.unique(step.observation.argmax(-1))) > 3
+
+
+def test_bounds_that_mean_none_are_none():
+    """EnvPool says for LunarLander: at least the smallest positive number."""
+    assert make("LunarLander-v3", num_envs=1).spec.observation[2:] == (-np.inf, np.inf)
+
+
+def test_float64_is_read_as_it_is():
+    """MuJoCo's observations, which the compiled step would corrupt, against EnvPool's own by hand."""
+    pool, raw = (make("Hopper-v5", num_envs=2, seed=3, num_threads=1) for _ in range(2))
+    state, actions = pool.reset(), random_actions(pool, 60)
+    first, _ = raw._env.reset()
+    assert first.dtype == np.float64
+    np.testing.assert_array_equal(state.observation, first.astype(np.float32))
+    step = play(pool, actions, state)
+    for t, action in enumerate(actions):
+        observation, reward, *_ = raw._env.step(action)
+        np.testing.assert_array_equal(step.observation[t], observation.astype(np.float32))
+        np.testing.assert_array_equal(step.reward[t], reward)
+
+
+def test_cliff_walking_has_a_time_limit_after_all():
+    assert make("CliffWalking-v1", num_envs=1).protocol.max_episode_steps == 1000
+    assert make("CliffWalking-v1", num_envs=1, max_episode_steps=50).protocol.max_episode_steps == 50
+
+
+def test_without_a_compiled_step_envpool_is_stepped_from_the_host(monkeypatch):
+    """As on macOS and Windows."""
+    compiled = make(GAME, "machado", 2, seed=1)
+    monkeypatch.setattr(envpool_pool, "_has_xla", lambda space: False)
+    called = make(GAME, "machado", 2, seed=1)
+    assert called._xla_step is None and compiled._xla_step is not None
+    actions = actions_for(called, 60)
+    assert_same(play(called, actions), play(compiled, actions))
+
+
+@pytest.mark.parametrize("env_id, low, high", [("Pendulum-v1", -2, 2), ("LunarLanderContinuous-v3", -1, 1)])
+def test_a_real_action_out_of_range_is_clipped_when_compiled_and_refused_on_the_host(env_id, low, high):
+    wild, tame = (make(env_id, num_envs=2, seed=1, num_threads=1) for _ in range(2))
+    actions = 3 * random_actions(wild, 30)
+    assert (actions > high).any() and (actions < low).any()
+    assert_same(play(wild, actions), play(tame, actions.clip(low, high)))
+    for bad in (np.full_like(actions[0], high + 1), np.full_like(actions[0], np.nan)):
+        with pytest.raises(ValueError, match=f"are {low}.0 to {high}.0, got"):
+            wild.host_step(wild.reset(), bad)
+    with pytest.raises(TypeError, match="must be float32, got int32"):
+        wild.step(wild.reset(), actions[0].astype(np.int32))
+    with pytest.raises(ValueError, match="must have the shape"):
+        wild.step(wild.reset(), actions[0][:, 0])
+
+
 # ---------------------------------------------------------------- the ends of episodes
 
 
@@ -455,8 +577,14 @@ def test_a_protocol_of_one_s_own_that_cannot_be_played_is_refused(monkeypatch, b
         ({"env_id": "PongNoFrameskip-v4"}, "did you mean Pong-v5"),
         ({"env_id": "cartpole"}, "did you mean CartPole-v0 or CartPole-v1"),
         ({"env_id": ""}, "no environment ''; did you mean"),
-        ({"env_id": "Taxi-v3"}, "family 'toy_text'; jaxrl plays atari and classic_control"),
-        ({"env_id": "HalfCheetah-v4"}, "family 'mujoco.gym'"),
+        ({"env_id": "phys2d/Pendulum"}, "did you mean phys2d/Pendulum-v0"),
+        ({"env_id": "Snake-v1"}, "family 'jumanji', whose observations are dicts of arrays; jaxrl plays atari, "),
+        ({"env_id": "CliffWalking-v0"}, "did you mean CliffWalking-v1"),
+        ({"env_id": "Catch-v0", "max_episode_steps": 9}, "no time limit: its games end by themselves"),
+        ({"env_id": "D1Basic-v1"}, "family 'vizdoom', with which jaxrl was not tried"),
+        ({"env_id": "Taxi-v3", "render": True}, "draws no Taxi-v3; .* play it as gymnasium:Taxi-v3"),
+        ({"env_id": "HalfCheetah-v5", "render": True}, "draws no HalfCheetah-v5"),
+        ({"env_id": "CartPole-v1", "env_module": "os"}, "gymnasium:CartPole-v1, or leave env_module out"),
         ({"env_id": "CartPole-v1", "protocol": "machado"}, "'machado' is not for it; use control"),
         ({"protocol": "control"}, "use machado or nature or origin"),
         ({"protocol": "machao"}, "did you mean machado"),

@@ -43,7 +43,7 @@ def test_imports_go_with_the_data(path):
 
 
 ADAPTERS = {"envpool": 1, "orbax": 1, "tyro": 1, "tensorboardX": 1, "matplotlib": 1, "imageio": 1, "safetensors": 1,
-            "rich": 2, "gymnasium": 2, "ale_py": 1}  # fmt: skip
+            "rich": 2, "gymnasium": 4, "ale_py": 1, "cloudpickle": 1}  # fmt: skip
 
 
 @pytest.mark.parametrize(("library", "files"), ADAPTERS.items())

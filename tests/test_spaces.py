@@ -38,6 +38,11 @@ def test_clip_and_contains():
         ("Pong-v5", "origin", {}),
         ("CartPole-v1", None, {}),
         ("Pendulum-v1", None, {}),
+        ("Taxi-v3", None, {}),
+        ("CliffWalking-v1", None, {}),
+        ("HalfCheetah-v5", None, {}),
+        ("MiniGrid-Empty-5x5-v0", None, {}),
+        ("gymnasium:CartPole-v1", None, {}),
     ],
 )
 def test_spec_says_what_the_pool_says(env_id, protocol, options):

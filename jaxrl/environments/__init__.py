@@ -1,9 +1,9 @@
 """Environments: pools of N games behind one interface (`Pool`), played by named rules (`PROTOCOLS`)."""
 
-from jaxrl.environments.envpool_pool import family as family
 from jaxrl.environments.factory import default_protocol as default_protocol
 from jaxrl.environments.factory import make as make
 from jaxrl.environments.factory import spec as spec
+from jaxrl.environments.names import family as family
 from jaxrl.environments.normalization import NormalizerState as NormalizerState
 from jaxrl.environments.normalization import init_normalizer as init_normalizer
 from jaxrl.environments.normalization import normalize as normalize

@@ -1,4 +1,4 @@
-"""The one adapter of Gymnasium and ale-py: Atari with a random frame skip, which EnvPool does not have.
+"""Atari through ale-py: with a random frame skip, which EnvPool does not have, and where EnvPool does not run.
 
 ale-py keeps Python's lock while it emulates, so a few processes share the environments, each with an equal
 group that it steps one by one (a process for each environment costs twice the time). They are started by a
@@ -8,103 +8,98 @@ and neither JAX nor the user's script.
 
 import contextlib
 import functools
-import multiprocessing
-import signal
 import sys
 import types
-import weakref
 from collections.abc import Callable
 
-import ale_py
+import cloudpickle
 import gymnasium
 import jax
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from jax.experimental import io_callback
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
-from jaxrl.environments.pool import Array, Pool, available_cores, environment_seeds
+from jaxrl.environments import atari_game
+from jaxrl.environments.gymnasium_pool import GymnasiumPool
+from jaxrl.environments.pool import available_cores
 from jaxrl.environments.preprocessing import origin_frame
 from jaxrl.environments.protocols import Protocol
 from jaxrl.environments.spaces import Box, Discrete, Spec
 
+cloudpickle.register_pickle_by_value(atari_game)  # to import it, a process would have to import jaxrl, and so JAX
 
-class AlePool(Pool):
-    """Gymnasium's vector environments over ale-py; see `Pool`, and `make` for the arguments.
+
+class AlePool(GymnasiumPool):
+    """Atari games in processes; see `Pool`, and `make` for the arguments.
 
     The number of processes divides that of the environments; with one, the emulators run in this process.
     """
 
-    def __init__(self, env_id: str, protocol: Protocol, num_envs: int, seed: int, num_threads: int | None):
-        _refuse_what_ale_cannot(protocol)
+    def __init__(
+        self, env_id: str, protocol: Protocol, num_envs: int, seed: int, training: bool, num_threads: int | None
+    ):
         most = min(num_envs, num_threads or available_cores())
         groups = next(groups for groups in range(most, 0, -1) if num_envs % groups == 0)
-        self._layout = (num_envs,) if groups == 1 else (groups, num_envs // groups)
-        self._vector = _vectorize(_group(env_id, protocol, self._layout[-1]), groups)
-        self._end = weakref.finalize(self, self._vector.close, terminate=True)  # also at Python's exit
-        self._seeds = np.reshape(environment_seeds(seed, num_envs), self._layout).tolist()
-        self._frame_shape = self._vector.observation_space.shape[-3:]
-        self._see = jax.jit(origin_frame)
-        super().__init__(env_id, protocol, num_envs, _spec(self._vector, groups, protocol))
+        layout = (num_envs,) if groups == 1 else (groups, num_envs // groups)
+        vector = _vectorize(_group(env_id, protocol, training, layout[-1]), groups)
+        super().__init__(env_id, protocol, _spec(vector, groups, protocol), vector, layout, seed)
+        shape = vector.observation_space.shape[-3:]
+        self._raw = jax.ShapeDtypeStruct((num_envs, *shape), np.uint8)
+        self._see = jax.jit(origin_frame) if _skips_at_random(protocol) else lambda raw: raw
 
-    def _reset(self) -> tuple[np.ndarray, np.ndarray]:
-        frames, _ = self._vector.reset(seed=self._seeds)
-        self._seeds = None  # a later reset goes on with the same random streams
-        self._frames = frames.reshape(self.num_envs, *self._frame_shape)
-        return np.zeros((), np.int32), np.asarray(self._see(self._frames))
+    def _emulate(self, action: np.ndarray) -> tuple[np.ndarray, ...]:
+        raw, reward, raw_reward, terminated, truncated, _ = super()._emulate(action)
+        game_over = terminated & ~truncated  # both is a lost life
+        reward = np.sign(raw_reward) if self.protocol.clip_reward else reward
+        return raw, reward, raw_reward, terminated, truncated, game_over
 
-    def _step(self, handle: jax.Array, action: jax.Array) -> tuple[jax.Array, ...]:
-        """Not an ordered callback, which pmap refuses: the handle, passed through, keeps the order."""
-        spec = jax.ShapeDtypeStruct
-        flag = spec((self.num_envs,), np.bool_)
-        frames = spec((self.num_envs, *self._frame_shape), np.uint8)
-        row = (spec((), np.int32), frames, spec((self.num_envs,), np.float32), flag, flag)
-        handle, frames, *rest = io_callback(self._emulate, row, handle, action, ordered=False)
-        return handle, origin_frame(frames), *self._unpack(*rest)
+    def _flat(self, observation: np.ndarray) -> np.ndarray:
+        """A copy: the next step writes to the same memory."""
+        self._frames = observation.reshape(self._raw.shape).copy()
+        return self._frames
 
-    def _host_step(self, handle: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, ...]:
-        handle, frames, *rest = self._emulate(handle, action)
-        return handle, np.asarray(self._see(frames)), *self._unpack(*rest)
-
-    def _emulate(self, handle: Array, action: Array) -> tuple[np.ndarray, ...]:
-        """Step the emulators; the frames are views of memory that the next step writes to."""
-        frames, *rest, _ = self._vector.step(np.asarray(action).reshape(self._layout))
-        raw_reward, terminated, truncated = (x.reshape(self.num_envs) for x in rest)
-        self._frames = frames.reshape(self.num_envs, *self._frame_shape)
-        return np.asarray(handle), self._frames, raw_reward.astype(np.float32), terminated, truncated
-
-    def _unpack(self, raw_reward: Array, terminated: Array, truncated: Array) -> tuple[Array, ...]:
-        reward = raw_reward.clip(-1, 1) if self.protocol.clip_reward else raw_reward  # points are whole
-        return reward, raw_reward, terminated, truncated, terminated
+    def _for_gymnasium(self, action: np.ndarray) -> np.ndarray:
+        return action
 
     def render(self) -> np.ndarray:
-        return self._frames[0].copy()
-
-    def close(self) -> None:
-        super().close()
-        self._end()
+        if _skips_at_random(self.protocol):
+            return self._frames[0].copy()
+        frame = self._vector.call("render")[0]
+        return frame if isinstance(frame, np.ndarray) else frame[0]
 
 
 def spec(env_id: str, protocol: Protocol) -> Spec:
     """What an observation and an action are; one emulator is started, and closed."""
-    _refuse_what_ale_cannot(protocol)
-    vector = _group(env_id, protocol, 1)()
+    vector = _group(env_id, protocol, True, 1)()
     try:
         return _spec(vector, 1, protocol)
     finally:
         vector.close()
 
 
+def families() -> dict[str, str]:
+    """The family of each game, by EnvPool's name: "Pong-v5", ..."""
+    return {name.removeprefix("ALE/"): "atari" for name in gymnasium.registry if name.startswith("ALE/")}
+
+
 def _spec(vector: VectorEnv, groups: int, protocol: Protocol) -> Spec:
-    actions = vector.single_action_space
-    image = Box((protocol.height, protocol.width, protocol.stack), np.dtype(np.float32), 0.0, 1.0)
+    shape, actions = (protocol.height, protocol.width, protocol.stack), vector.single_action_space
+    random_skip = _skips_at_random(protocol)
+    image = Box(shape, np.dtype(np.float32), 0.0, 1.0) if random_skip else Box(shape, np.dtype(np.uint8), 0, 255)
     return Spec(image, Discrete(int(actions.n if groups == 1 else actions.nvec[0])))
 
 
-def _group(env_id: str, protocol: Protocol, size: int) -> Callable[[], SyncVectorEnv]:
-    """The maker of one process's environments; an inner function, so that it is sent there by value."""
-    make_env = functools.partial(
+def _group(env_id: str, protocol: Protocol, training: bool, size: int) -> Callable[[], VectorEnv]:
+    """The maker of one process's environments."""
+    rules = _origin if _skips_at_random(protocol) else _game
+    return functools.partial(atari_game.group, rules(f"ALE/{env_id}", protocol, training), size)
+
+
+def _origin(name: str, protocol: Protocol, training: bool) -> Callable[[], gymnasium.Env]:
+    """Gymnasium's own Atari, which can skip at random, and shows the raw screen."""
+    _refuse_what_gymnasium_cannot(protocol)
+    return functools.partial(
         gymnasium.make,
-        f"ALE/{env_id}",
+        name,
         frameskip=(protocol.frame_skip[0], protocol.frame_skip[1] + 1),  # Gymnasium leaves out the upper end
         repeat_action_probability=protocol.repeat_action_probability,
         max_episode_steps=protocol.max_episode_steps,
@@ -112,19 +107,25 @@ def _group(env_id: str, protocol: Protocol, size: int) -> Callable[[], SyncVecto
         disable_env_checker=True,
     )
 
-    def make_group() -> SyncVectorEnv:
-        if multiprocessing.parent_process() is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
-        gymnasium.register_envs(ale_py)
-        group = SyncVectorEnv([make_env] * size, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
-        group._add_info = lambda *_: {}  # nothing reads them, and AsyncVectorEnv cannot merge those of groups
-        return group
 
-    return make_group
+def _game(name: str, protocol: Protocol, training: bool) -> Callable[[], gymnasium.Env]:
+    return functools.partial(
+        atari_game.AtariGame,
+        gymnasium.spec(name).kwargs["game"],
+        height=protocol.height,
+        width=protocol.width,
+        stack=protocol.stack,
+        frame_skip=protocol.frame_skip[0],
+        max_pool=protocol.max_pool,
+        noop_max=protocol.noop_max,
+        fire_reset=protocol.fire_reset,
+        episodic_life=protocol.episodic_life and training,
+        max_episode_steps=protocol.max_episode_steps or 27_000,  # EnvPool's own
+        repeat_action_probability=protocol.repeat_action_probability,
+    )
 
 
-def _vectorize(make_group: Callable[[], SyncVectorEnv], groups: int) -> VectorEnv:
+def _vectorize(make_group: Callable[[], VectorEnv], groups: int) -> VectorEnv:
     """The groups as one; each resets its environments itself."""
     if groups == 1:
         return make_group()
@@ -149,7 +150,11 @@ def _no_main_module():
         sys.modules["__main__"] = main
 
 
-def _refuse_what_ale_cannot(protocol: Protocol) -> None:
+def _skips_at_random(protocol: Protocol) -> bool:
+    return protocol.frame_skip[0] < protocol.frame_skip[1]
+
+
+def _refuse_what_gymnasium_cannot(protocol: Protocol) -> None:
     names = ("max_pool", "noop_max", "fire_reset", "episodic_life")
     extra = [name for name in names if getattr(protocol, name)]
     if extra:

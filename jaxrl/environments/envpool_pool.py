@@ -1,33 +1,35 @@
-"""The one adapter of EnvPool: Atari and classic control, stepped by C++ threads within the compiled program.
+"""The one adapter of EnvPool: its environments, stepped by C++ threads within the compiled program.
 
 What it hides: EnvPool reports a game that is over on its last permitted step as truncated only; an action
-array of a wrong shape, or an action out of range, ends the process; pictures come with the stack first.
+array of a wrong shape, or an action out of range, ends the process; images of Atari and Procgen come with their
+channels first. Where its compiled step would read or write past an array (float64), or is not there (other
+systems than Linux), it is stepped from the host.
 
 The address of the emulators is a constant of the compiled code. A jitted function that was traced with `step`
 keeps the pool alive; an ahead-of-time executable (`.lower().compile()`) does not: keep the pool for as long.
 """
 
 import contextlib
-import difflib
+import functools
 import os
-import re
+import sys
 import warnings
 from typing import Any
 
-import envpool
 import jax
 import jax.numpy as jnp
 import numpy as np
-from envpool.registration import registry
 
-from jaxrl.environments.pool import Array, Pool, available_cores, environment_seeds
+from jaxrl.environments.gymnasium_spaces import image_of, observe, spec_of
+from jaxrl.environments.host_pool import TOKEN, HostPool
+from jaxrl.environments.pool import Array, available_cores, environment_seeds
 from jaxrl.environments.protocols import Protocol
-from jaxrl.environments.spaces import Discrete, Spec, box
+from jaxrl.environments.spaces import Spec
 
-FAMILIES = ("atari", "classic_control")
+NOT_DRAWN = ("toy_text", "mujoco")  # without a screen, drawing MuJoCo ends the process
 
 
-class EnvPoolPool(Pool):
+class EnvPoolPool(HostPool):
     """A synchronous EnvPool; see `Pool`, and `make` for the arguments."""
 
     def __init__(
@@ -40,8 +42,14 @@ class EnvPoolPool(Pool):
         num_threads: int | None,
         render: bool,
     ):
-        with _quietly():
-            self._env = envpool.make(
+        if render and families()[env_id] in NOT_DRAWN:
+            raise ValueError(f"EnvPool draws no {env_id}; make it without render, or play it as gymnasium:{env_id}")
+        if protocol.max_episode_steps is not None and _ends_by_itself(env_id):
+            raise ValueError(
+                f"EnvPool sets {env_id} no time limit: its games end by themselves; leave max_episode_steps out"
+            )
+        with _asking(env_id):
+            self._env = _library().make(
                 env_id,
                 env_type="gymnasium",
                 num_envs=num_envs,
@@ -50,20 +58,25 @@ class EnvPoolPool(Pool):
                 **_threads(num_envs, num_threads),
                 **_options(protocol, training),
             )
-            spec = _spec(self._env.observation_space, self._env.action_space, protocol)
-        super().__init__(env_id, protocol, num_envs, spec)
-        self._handle, _, _, self._xla_step = self._env.xla()
+            spaces = (self._env.observation_space, self._env.action_space)
+        super().__init__(env_id, protocol, num_envs, _spec(env_id, *spaces))
+        self._space, self._channels_first = image_of(spaces[0]), _has_channels_first(env_id)
+        self._handle, self._xla_step = TOKEN, None
+        if _has_xla(self._space):
+            self._handle, _, _, self._xla_step = self._env.xla()
 
     def _reset(self) -> tuple[np.ndarray, np.ndarray]:
         observation, _ = self._env.reset()
-        return self._handle, self._channels_last(observation)
+        return self._handle, self._observe(observation)
 
     def _step(self, handle: jax.Array, action: jax.Array) -> tuple[jax.Array, ...]:
+        if self._xla_step is None:
+            return super()._step(handle, action)
         handle, row = self._xla_step(handle, action)
         return handle, *self._unpack(*row)
 
-    def _host_step(self, handle: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, ...]:
-        return handle, *self._unpack(*self._env.step(action))
+    def _emulate(self, action: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self._unpack(*self._env.step(action))
 
     def render(self) -> np.ndarray:
         if self._env.render_mode is None:
@@ -75,62 +88,88 @@ class EnvPoolPool(Pool):
         reward = reward.astype(np.float32)
         game_over = info["terminated"] > 0 if "terminated" in info else terminated
         flags = (terminated | game_over, truncated, game_over)
-        return self._channels_last(observation), reward, info.get("reward", reward), *flags
+        return self._observe(observation), reward, info.get("reward", reward), *flags
 
-    def _channels_last(self, observation: Array) -> Array:
-        if not self.protocol.atari:
-            return observation
-        moveaxis = jnp.moveaxis if isinstance(observation, jax.Array) else np.moveaxis
-        return moveaxis(observation, 1, -1)
+    def _observe(self, observation: Array | dict[str, Array]) -> Array:
+        observation = observation["image"] if isinstance(observation, dict) else observation
+        if self._channels_first:
+            observation = (jnp if isinstance(observation, jax.Array) else np).moveaxis(observation, 1, -1)
+        return observe(self._space, observation)
 
 
 def spec(env_id: str, protocol: Protocol) -> Spec:
     """What an observation and an action are, from EnvPool's own answer; no emulator is started."""
-    with _quietly():
-        asked = envpool.make_spec(env_id, **_options(protocol, training=True))
-        return _spec(asked.gymnasium_observation_space, asked.gymnasium_action_space, protocol)
+    with _asking(env_id):
+        asked = _library().make_spec(env_id, **_options(protocol, training=True))
+        return _spec(env_id, asked.gymnasium_observation_space, asked.gymnasium_action_space)
 
 
-def _spec(observation, action, protocol: Protocol) -> Spec:
-    """From Gymnasium's spaces."""
-    bounds = (observation.low, observation.high)
-    low, high = (np.moveaxis(bound, 0, -1) for bound in bounds) if protocol.atari else bounds
-    done = Discrete(int(action.n)) if hasattr(action, "n") else box(action.dtype, action.low, action.high)
-    return Spec(box(observation.dtype, low, high), done)
+def families() -> dict[str, str]:
+    """The family of each of EnvPool's names: "atari", "mujoco" (Gym's), "mujoco.dmc", ..."""
+    specs = _library().registration.registry.specs
+    kinds = {name: path.removeprefix("envpool.") for name, (path, *_) in specs.items()}
+    return {name: "mujoco" if kind == "mujoco.gym" else kind for name, kind in kinds.items()}
+
+
+def missing() -> str | None:
+    """Why EnvPool cannot be imported and what to do about it, in one line; None where it can."""
+    found = _found()
+    if not isinstance(found, Exception):
+        return None
+    reason = " ".join(str(found).split())
+    libraries = any(name in reason for name in ("libEGL", "libOpenGL"))
+    cure = "apt-get install libegl1 libopengl0" if libraries else "pip install envpool"
+    return f"EnvPool cannot be imported ({reason}); try `{cure}`"
+
+
+@functools.cache
+def _found():
+    """EnvPool, imported when it is first asked for (it takes a second), or the error."""
+    try:
+        import envpool
+        import envpool.registration
+
+        return envpool
+    except Exception as error:  # ImportError, OSError or FileNotFoundError, by what is missing
+        return error
+
+
+def _library():
+    return _found()
+
+
+def _spec(env_id: str, observation, action) -> Spec:
+    """From EnvPool's spaces, which are Gymnasium's."""
+    spec = spec_of(env_id, image_of(observation), action)
+    if not _has_channels_first(env_id):
+        return spec
+    channels, height, width = spec.observation.shape
+    return spec._replace(observation=spec.observation._replace(shape=(height, width, channels)))
+
+
+def _has_channels_first(env_id: str) -> bool:
+    return families()[env_id] in ("atari", "procgen")
+
+
+def _ends_by_itself(env_id: str) -> bool:
+    """Whether EnvPool does not heed a time limit."""
+    return families()[env_id] == "procgen" or env_id.startswith(("Catch", "Blackjack", "tabular/Blackjack"))
+
+
+def _has_xla(space) -> bool:
+    """Whether the compiled step can be used: JAX would give EnvPool half of the memory that its float64 fill."""
+    return sys.platform == "linux" and space.dtype != np.float64
 
 
 @contextlib.contextmanager
-def _quietly():
-    """Without Gymnasium's warnings on float64 bounds."""
+def _asking(env_id: str):
+    """Without Gymnasium's warnings on float64 bounds; names the library that a family needs and that is not there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
-
-
-def family(env_id: str) -> str:
-    """The family of an environment that jaxrl can play: "atari" or "classic_control".
-
-    Raises: ValueError for an unknown environment, or one of another family.
-    """
-    if env_id not in registry.specs:
-        raise ValueError(f"there is no environment {env_id!r}; did you mean {' or '.join(_nearest(env_id))}?")
-    kind = _family(env_id)
-    if kind not in FAMILIES:
-        raise ValueError(f"{env_id} is of the family {kind!r}; jaxrl plays {' and '.join(FAMILIES)}")
-    return kind
-
-
-def _family(env_id: str) -> str:
-    import_path, *_ = registry.specs[env_id]
-    return import_path.removeprefix("envpool.")
-
-
-def _nearest(env_id: str) -> list[str]:
-    """The names nearest to one in Gym's manner ("ALE/Pong-v5", "PongNoFrameskip-v4") or misspelt."""
-    names = {name.lower(): name for name in registry.specs if _family(name) in FAMILIES}
-    game = re.sub("^ALE/|NoFrameskip|Deterministic|-v[0-9]+$", "", str(env_id)).lower()
-    near = [name for name in names if game == name.rpartition("-v")[0]]
-    return [names[name] for name in near or difflib.get_close_matches(game, names, n=2, cutoff=0)]
+        try:
+            yield
+        except ImportError as error:
+            raise ValueError(f"{env_id} cannot be made; {' '.join(str(error).split())}") from error
 
 
 def _options(protocol: Protocol, training: bool) -> dict[str, Any]:

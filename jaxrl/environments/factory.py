@@ -2,14 +2,17 @@
 
 import dataclasses
 import difflib
+import functools
 import numbers
+import sys
 
-from jaxrl.environments import ale_pool, envpool_pool
-from jaxrl.environments.ale_pool import AlePool
-from jaxrl.environments.envpool_pool import EnvPoolPool, family
+from jaxrl.environments import ale_pool, envpool_pool, gymnasium_pool
+from jaxrl.environments.names import family
 from jaxrl.environments.pool import Pool
 from jaxrl.environments.protocols import PROTOCOLS, Protocol
 from jaxrl.environments.spaces import Spec
+
+TIME_LIMIT = 1000  # of an environment that has none, where a bad policy would play for ever
 
 
 def make(
@@ -25,31 +28,40 @@ def make(
     max_episode_steps: int | None = None,
     num_threads: int | None = None,
     render: bool = False,
+    env_module: str | None = None,
 ) -> Pool:
     """Make a pool of environments. The same arguments give the same games, whatever the number of threads.
 
+    Where EnvPool cannot be imported, Atari and classic control are played by the same rules through ale-py and
+    Gymnasium, and a line on stderr says so.
+
     Args:
-        env_id: EnvPool's name of an Atari game ("Riverraid-v5") or a classic control ("CartPole-v1").
-        protocol: key in `PROTOCOLS`: "control" for classic control, any other for Atari; None for `default_protocol`.
+        env_id: EnvPool's name ("Riverraid-v5", "CartPole-v1", "FrozenLake-v1", "LunarLander-v3",
+            "HalfCheetah-v5"), or "gymnasium:" and Gymnasium's.
+        protocol: key in `PROTOCOLS`: "control" for all but Atari, any other for Atari; None for `default_protocol`.
         num_envs: N.
         seed: 0 or more; pools of different seeds have nothing in common.
         training: False plays whole games where the protocol has episodic life.
         height, width, stack, max_episode_steps: in place of the protocol's own; None leaves it.
-        num_threads: of the emulators (processes, for a random frame skip); None for one a core, at most N.
+        num_threads: of the emulators (processes, with ale-py); None for one a core, at most N.
         render: `Pool.render` will be called.
+        env_module: the module that registers a Gymnasium environment of one's own when it is imported.
 
     Raises:
-        ValueError: an unknown environment or protocol (the message names near ones), an environment of
-            another family, or a number below 1 (the seed: 0).
+        ValueError: an unknown environment or protocol (the message names near ones), an environment whose
+            observations or actions an agent cannot read, or a number below 1 (the seed: 0).
     """
     rules = _rules_for(env_id, protocol, height=height, width=width, stack=stack, max_episode_steps=max_episode_steps)
     for name, value in {"num_envs": num_envs, "num_threads": num_threads}.items():
         if value is not None:
             _check_at_least(1, name, value)
     _check_at_least(0, "seed", seed)
-    if _skips_at_random(rules):
-        return AlePool(env_id, rules, num_envs, seed, num_threads)
-    return EnvPoolPool(env_id, rules, num_envs, seed, training, num_threads, render)
+    player = _player(env_id, rules, env_module)
+    if player is envpool_pool:
+        return envpool_pool.EnvPoolPool(env_id, rules, num_envs, seed, training, num_threads, render)
+    if player is ale_pool:
+        return ale_pool.AlePool(env_id, rules, num_envs, seed, training, num_threads)
+    return gymnasium_pool.make_pool(env_id, rules, num_envs, seed, render, env_module)
 
 
 def spec(
@@ -59,6 +71,7 @@ def spec(
     height: int | None = None,
     width: int | None = None,
     stack: int | None = None,
+    env_module: str | None = None,
 ) -> Spec:
     """What an observation and an action are, as `make(...).spec` says, without a pool.
 
@@ -66,7 +79,10 @@ def spec(
     Raises: ValueError, as `make`.
     """
     rules = _rules_for(env_id, protocol, height=height, width=width, stack=stack)
-    return (ale_pool if _skips_at_random(rules) else envpool_pool).spec(env_id, rules)
+    player = _player(env_id, rules, env_module)
+    if player is gymnasium_pool:
+        return gymnasium_pool.spec(env_id, rules, env_module)
+    return player.spec(env_id, rules)
 
 
 def default_protocol(env_id: str) -> str:
@@ -77,8 +93,32 @@ def default_protocol(env_id: str) -> str:
     return "machado" if family(env_id) == "atari" else "control"
 
 
-def _skips_at_random(rules: Protocol) -> bool:
-    return rules.frame_skip[0] < rules.frame_skip[1]
+def _player(env_id: str, rules: Protocol, env_module: str | None):
+    """The module of the pool that plays an environment by these rules."""
+    kind = family(env_id)
+    if env_module is not None and kind != "gymnasium":
+        raise ValueError(f"env_module goes with a Gymnasium environment: gymnasium:{env_id}, or leave env_module out")
+    if kind == "gymnasium":
+        return gymnasium_pool
+    if rules.frame_skip[0] < rules.frame_skip[1]:
+        return ale_pool
+    if _never_ends(env_id):
+        return gymnasium_pool
+    if (reason := envpool_pool.missing()) is None:
+        return envpool_pool
+    _notice(f"{reason}; Atari and classic control are played through ale-py and Gymnasium, which is slower")
+    return ale_pool if kind == "atari" else gymnasium_pool
+
+
+def _never_ends(env_id: str) -> bool:
+    """Whether a bad policy plays for ever in EnvPool, which does not heed a time limit here."""
+    return env_id in ("CliffWalking-v1", "CliffWalkingSlippery-v1")
+
+
+@functools.cache
+def _notice(line: str) -> None:
+    """Once a process."""
+    print(f"jaxrl: {line}.", file=sys.stderr)
 
 
 def _rules_for(env_id: str, protocol: str | None, **overrides: int | None) -> Protocol:
@@ -90,7 +130,8 @@ def _rules_for(env_id: str, protocol: str | None, **overrides: int | None) -> Pr
     image = [name for name in ("height", "width", "stack") if name in overrides]
     if image and not rules.atari:
         raise ValueError(f"the protocol {rules.name!r} leaves the observation as it is: no {' or '.join(image)} to set")
-    return dataclasses.replace(rules, **overrides)
+    limit = {"max_episode_steps": TIME_LIMIT} if _never_ends(env_id) else {}
+    return dataclasses.replace(rules, **limit | overrides)
 
 
 def _fitting(env_id: str, protocol: str) -> Protocol:

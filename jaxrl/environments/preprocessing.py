@@ -1,4 +1,4 @@
-"""Pictures as the agent of this project's origin saw them. Pure JAX; frames are [..., H, W, C].
+"""Images as the agent of this project's origin saw them. Pure JAX; frames are [..., H, W, C].
 
 Resizing is OpenCV's INTER_LINEAR (PyTorch's bilinear with `align_corners=False`): pixels are areas, so the
 centre of target pixel i lies at (i + 1/2) s - 1/2 in the source, with s = source / target; nothing is

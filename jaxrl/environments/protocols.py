@@ -12,12 +12,12 @@ class Protocol:
 
     Attributes:
         name: key in `PROTOCOLS`.
-        height, width, stack: size of an observation, and how many of the latest frames are in it; None for an
-            environment without a picture.
+        height, width, stack: size of an observation, and how many of the latest frames are in it; None leaves the
+            observation as the environment gives it.
         repeat_action_probability: "sticky actions": the chance, at every frame, that the emulator repeats its
             last action in place of the one given.
         frame_skip: (fewest, most) frames one action is held for, drawn uniformly, both ends included.
-        max_pool: the picture is the maximum of the last two frames (against sprites that flicker).
+        max_pool: the image is the maximum of the last two frames (against sprites that flicker).
         noop_max: a game starts with 1 to noop_max frames of no-op; None for none, which EnvPool cannot do.
         fire_reset: the last of these frames presses FIRE instead, in a game that has it.
         episodic_life: in training, a lost life ends the episode (not the game).
@@ -50,7 +50,7 @@ class Protocol:
 
     @property
     def atari(self) -> bool:
-        """Whether it is for Atari; it then says what the picture is."""
+        """Whether it is for Atari; it then says what the image is."""
         return self.height is not None
 
 
@@ -91,7 +91,7 @@ NATURE = Protocol(
 )
 
 # This project's origin: an A3C-LSTM on Gym's Riverraid-v0, that is sticky actions, a random skip of 2, 3 or 4
-# frames of which the last is seen, and 10,000 steps. The picture is cropped, halved and shrunk
+# frames of which the last is seen, and 10,000 steps. The image is cropped, halved and shrunk
 # (`origin_frame`), then normalised by its running mean and deviation (`normalize`).
 ORIGIN = Protocol(
     name="origin",
@@ -105,7 +105,8 @@ ORIGIN = Protocol(
     normalization="exponential",
 )
 
-# Classic control (CartPole-v1, ...): the environment as it is.
+# Everything but Atari (CartPole-v1, FrozenLake-v1, LunarLander-v3, gymnasium:...): the environment as it is, with
+# its own reward, and its own time limit (1000 steps for CliffWalking, which has none).
 CONTROL = Protocol(name="control")
 
 PROTOCOLS = {protocol.name: protocol for protocol in (MACHADO, NATURE, ORIGIN, CONTROL)}
