@@ -115,9 +115,9 @@ FAMILIES = {
     "CarRacing-v3": ((96, 96, 3), "uint8", (3,)),
     "MiniGrid-DoorKey-5x5-v0": ((7, 7, 3), "uint8", 7),
     "HalfCheetah-v5": ((17,), "float32", (6,)),
-    "CoinrunEasy-v0": ((64, 64, 3), "uint8", 15),
+    "MazeEasy-v0": ((64, 64, 3), "uint8", 15),
 }
-ENDING_BY_THEMSELVES = ("Blackjack-v1", "Catch-v0", "CoinrunEasy-v0")  # EnvPool sets them no time limit
+ENDING_BY_THEMSELVES = ("Blackjack-v1", "Catch-v0", "MazeEasy-v0")  # EnvPool sets them no time limit
 
 
 def make_or_skip(env_id, *arguments, **options):
@@ -145,10 +145,11 @@ def test_each_family_compiled_and_on_the_host(env_id):
     spec = pools[0].spec
     assert (spec.observation.shape, spec.observation.dtype) == (shape, dtype)
     assert (spec.action.shape or spec.action.n) == actions
-    actions = random_actions(pools[0], 200)
+    steps = 200 if limit else 510
+    actions = random_actions(pools[0], steps)
     compiled = play(pools[0], actions)
     assert_same(compiled, play_on_host(pools[1], actions))
-    assert compiled.observation.shape == (200, 2, *shape) and compiled.observation.dtype == dtype
+    assert compiled.observation.shape == (steps, 2, *shape) and compiled.observation.dtype == dtype
     assert differs(compiled.observation[1:], compiled.observation[:-1])
     ends = compiled.terminated | compiled.truncated
     assert ends.any() and not (compiled.terminated & compiled.truncated).any()
@@ -580,7 +581,7 @@ def test_a_protocol_of_one_s_own_that_cannot_be_played_is_refused(monkeypatch, b
         ({"env_id": "phys2d/Pendulum"}, "did you mean phys2d/Pendulum-v0"),
         ({"env_id": "Snake-v1"}, "family 'jumanji', whose observations are dicts of arrays; jaxrl plays atari, "),
         ({"env_id": "CliffWalking-v0"}, "did you mean CliffWalking-v1"),
-        ({"env_id": "Catch-v0", "max_episode_steps": 9}, "no time limit: its games end by themselves"),
+        ({"env_id": "Catch-v0", "max_episode_steps": 9}, "Catch-v0: EnvPool sets no time limit here"),
         ({"env_id": "D1Basic-v1"}, "family 'vizdoom', with which jaxrl was not tried"),
         ({"env_id": "Taxi-v3", "render": True}, "draws no Taxi-v3; .* play it as gymnasium:Taxi-v3"),
         ({"env_id": "HalfCheetah-v5", "render": True}, "draws no HalfCheetah-v5"),

@@ -45,9 +45,7 @@ class EnvPoolPool(HostPool):
         if render and families()[env_id] in NOT_DRAWN:
             raise ValueError(f"EnvPool draws no {env_id}; make it without render, or play it as gymnasium:{env_id}")
         if protocol.max_episode_steps is not None and _ends_by_itself(env_id):
-            raise ValueError(
-                f"EnvPool sets {env_id} no time limit: its games end by themselves; leave max_episode_steps out"
-            )
+            raise ValueError(f"{env_id}: EnvPool sets no time limit here, games end by themselves; leave it out")
         with _asking(env_id):
             self._env = _library().make(
                 env_id,
