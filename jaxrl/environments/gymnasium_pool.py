@@ -59,13 +59,16 @@ class GymnasiumPool(HostPool):
         return observe(self._vector.single_observation_space, observation)
 
     def _for_gymnasium(self, action: np.ndarray) -> np.ndarray:
-        return action + getattr(self._vector.single_action_space, "start", 0)
+        space = self._vector.single_action_space
+        return (action + getattr(space, "start", 0)).astype(space.dtype)
 
     def render(self) -> np.ndarray:
-        frame = self._vector.envs[0].render() if self._vector.render_mode == "rgb_array" else None
-        if frame is None:
+        if self._vector.render_mode != "rgb_array":
             raise ValueError("this pool shows no frames; make it with render=True")
-        return np.asarray(frame)
+        try:
+            return np.array(self._vector.envs[0].render())
+        except Exception as error:
+            raise ValueError(f"{self.env_id} cannot be rendered; {_reason(error)}") from error
 
     def close(self) -> None:
         super().close()

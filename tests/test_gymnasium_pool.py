@@ -1,0 +1,197 @@
+"""Gymnasium's environments behind `make`: row for row what Gymnasium itself gives, and one's own environments."""
+
+import importlib
+import sys
+import warnings
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from test_environments import assert_same, differs, play, play_on_host, random_actions
+
+from jaxrl.environments import Box, Discrete, family, make, spec
+from jaxrl.environments.pool import environment_seeds
+
+WORLD = '''
+import gymnasium, numpy as np
+
+class World(gymnasium.Env):
+    """A walk on 1 .. 5 by the actions 7 (left) and 8 (right); the field is seen, or a picture of it, or a dict."""
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+
+    def __init__(self, kind="field", render_mode=None):
+        self.kind, self.render_mode, self.field = kind, render_mode, 3
+        spaces = gymnasium.spaces
+        if kind == "breaks":
+            raise OSError("the map is missing")
+        self.action_space = spaces.Discrete(2, start=7)
+        image = spaces.Box(0, 255, (6, 5, 1), np.uint8)
+        self.observation_space = {
+            "image": image, "dict": spaces.Dict(image=image, n=spaces.Discrete(2)),
+            "float64": spaces.Box(-np.inf, np.inf, (2,), np.float64), "text": spaces.Text(3),
+        }.get(kind, spaces.Discrete(5, start=1))
+        if kind == "buttons":
+            self.action_space = spaces.MultiDiscrete([2, 2])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self.kind == "falls":
+            raise RuntimeError("no such level")
+        self.field = int(self.np_random.integers(2, 5))
+        return self.see(), {}
+
+    def step(self, action):
+        assert action in (7, 8), action
+        self.field += 2 * int(action) - 15
+        return self.see(), float(self.field), self.field in (1, 5), False, {"field": self.field}
+
+    def see(self):
+        if self.kind == "image":
+            return np.full((6, 5, 1), 50 * self.field, np.uint8)
+        return np.array([self.field, 1e300]) if self.kind == "float64" else self.field
+
+    def render(self):
+        return np.full((8, 8, 3), self.field, np.uint8)
+
+for kind in ("field", "image", "dict", "float64", "text", "buttons", "falls", "breaks"):
+    gymnasium.register(f"World-{kind}-v0", World, kwargs={"kind": kind}, max_episode_steps=6)
+'''
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """The name of a module that registers the environments above when it is imported."""
+    (tmp_path / "my_world.py").write_text(WORLD)
+    (tmp_path / "my_mistake.py").write_text("import no_such_library")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "my_world"
+    sys.modules.pop("my_world", None)
+    for name in [name for name in gymnasium.registry if name.startswith("World-")]:
+        del gymnasium.registry[name]
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0", "FrozenLake-v1"])
+def test_every_row_is_gymnasium_s(env_id):
+    pool = make(f"gymnasium:{env_id}", None, 3, seed=4, max_episode_steps=30)
+    envs = [lambda: gymnasium.make(env_id, max_episode_steps=30)] * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gymnasium's, on a Box's precision
+        hand = SyncVectorEnv(envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    state, actions = pool.reset(), random_actions(pool, 200)
+    step = play(pool, actions, state)
+    raw, _ = hand.reset(seed=environment_seeds(4, 3))
+    discrete = isinstance(hand.single_observation_space, gymnasium.spaces.Discrete)
+    see = np.eye(pool.spec.observation.shape[0], dtype=np.float32).__getitem__ if discrete else np.float32
+    np.testing.assert_array_equal(state.observation, see(raw))
+    done = np.zeros(3, bool)
+    for t, action in enumerate(actions):
+        raw, reward, terminated, truncated, _ = hand.step(action)
+        np.testing.assert_array_equal(step.observation[t], see(raw))
+        np.testing.assert_array_equal(step.reward[t], reward.astype(np.float32))
+        np.testing.assert_array_equal(step.raw_reward[t], step.reward[t])
+        np.testing.assert_array_equal(step.terminated[t], terminated)
+        np.testing.assert_array_equal(step.truncated[t], truncated & ~terminated)
+        np.testing.assert_array_equal(step.game_over[t], terminated | truncated)
+        np.testing.assert_array_equal(step.valid[t], ~done)
+        done = terminated | truncated
+    assert (~step.valid).sum() > 10
+
+
+def test_compiled_equals_host_and_seeds_repeat():
+    def pool(seed, num_envs=3):
+        return make("gymnasium:CartPole-v1", "control", num_envs, seed=seed)
+
+    actions = random_actions(pool(0), 100)
+    first = play(pool(5), actions)
+    assert_same(first, play(pool(5), actions))
+    assert_same(first, play_on_host(pool(5), actions))
+    assert_same(jax.tree.map(lambda leaf: leaf[:, :2], first), play(pool(5, 2), actions[:, :2]))
+    assert differs(first, play(pool(6), actions))
+    again = pool(5)
+    play(again, actions)
+    assert differs(first, play(again, actions)), "a second reset goes on with the random streams"
+
+
+def test_a_closed_pool_refuses_and_closes_its_environments():
+    pool = make("gymnasium:CartPole-v1", num_envs=2)
+    pool.reset()
+    pool.close()
+    assert pool._vector.closed
+    with pytest.raises(RuntimeError, match="is closed"):
+        pool.reset()
+
+
+# ---------------------------------------------------------------- one's own environment
+
+
+def test_one_s_own_environment_by_either_name(world):
+    """Fields 1 .. 5 are one-hot, the actions 0 and 1 are its 7 and 8, and its limit of 6 steps holds."""
+    assert family("gymnasium:World-field-v0") == "gymnasium"
+    pools = [
+        make("gymnasium:World-field-v0", num_envs=2, seed=1, env_module=world),
+        make("gymnasium:my_world:World-field-v0", num_envs=2, seed=1),
+    ]
+    assert pools[0].spec == spec("gymnasium:World-field-v0", env_module=world)
+    assert pools[0].spec == (Box((5,), np.dtype("float32"), 0.0, 1.0), Discrete(2))
+    state, actions = pools[0].reset(), random_actions(pools[0], 60)
+    step = play(pools[0], actions, state)
+    assert_same(step, play(pools[1], actions))
+    field = 1 + np.concatenate([state.observation[None], step.observation]).argmax(-1)
+    np.testing.assert_array_equal(np.diff(field, axis=0)[step.valid], (2 * actions - 1)[step.valid])
+    np.testing.assert_array_equal(step.reward, np.where(step.valid, field[1:], 0))
+    np.testing.assert_array_equal(step.terminated, step.valid & np.isin(field[1:], (1, 5)))
+    assert step.truncated.any() and step.terminated.any()
+
+
+def test_images_stay_as_they_are_and_float64_becomes_float32(world):
+    image, vector = (make(f"gymnasium:World-{kind}-v0", num_envs=1, env_module=world) for kind in ("image", "float64"))
+    assert image.spec.observation == Box((6, 5, 1), np.dtype("uint8"), 0, 255)
+    assert image.reset().observation.dtype == np.uint8
+    assert vector.spec.observation == Box((2,), np.dtype("float32"), -np.inf, np.inf)
+    with np.errstate(over="ignore"):
+        observation = np.asarray(vector.reset().observation)
+    assert observation.dtype == np.float32 and observation[0, 0] in (2, 3, 4)
+
+
+def test_render(world):
+    pool = make("gymnasium:World-field-v0", num_envs=2, env_module=world, render=True)
+    state = pool.reset()
+    before = pool.render()
+    jax.block_until_ready(pool.step(state, jnp.ones(2, jnp.int32)))
+    assert before.shape == (8, 8, 3) and (pool.render() == before + 1).all()
+    with pytest.raises(ValueError, match="render=True"):
+        make("gymnasium:World-field-v0", num_envs=1, env_module=world).render()
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("CartPol-v1", {}, "no Gymnasium environment 'CartPol-v1'; did you mean gymnasium:CartPole-v"),
+        ("CartPole-v7", {}, "did you mean gymnasium:CartPole-v"),
+        ("", {}, "no Gymnasium environment ''"),
+        ("World-field-v1", {}, "did you mean gymnasium:World-"),
+        ("World-field-v0", {"env_module": "my_wurld"}, "'my_wurld'.* cannot be imported; .*PYTHONPATH"),
+        ("my_mistake:World-field-v0", {}, "'my_mistake'.* cannot be imported; .*No module named 'no_such_library'"),
+        ("World-dict-v0", {}, "observations of the kind Dict; jaxrl reads one array .* FlattenObservation"),
+        ("World-text-v0", {}, "observations of the kind Text"),
+        ("World-buttons-v0", {}, r"actions of the kind MultiDiscrete\(\[2 2\]\); jaxrl chooses"),
+        ("World-breaks-v0", {}, "World-breaks-v0 cannot be made; OSError: the map is missing"),
+        ("World-field-v0", {"protocol": "machado"}, "'machado' is not for it; use control"),
+        ("World-field-v0", {"stack": 4}, "no stack to set"),
+    ],
+)
+def test_a_mistake_is_one_sentence(world, name, options, message):
+    importlib.import_module(world)
+    for ask in (make, spec):
+        with pytest.raises(ValueError, match=message) as caught:
+            ask(f"gymnasium:{name}", **options)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_environment_that_fails_in_reset_is_one_sentence(world):
+    pool = make("gymnasium:World-falls-v0", num_envs=1, env_module=world)
+    with pytest.raises(ValueError, match="World-falls-v0 cannot be reset; RuntimeError: no such level"):
+        pool.reset()
