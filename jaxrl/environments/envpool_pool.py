@@ -151,7 +151,7 @@ def _has_channels_first(env_id: str) -> bool:
 
 def _ends_by_itself(env_id: str) -> bool:
     """Whether EnvPool does not heed a time limit."""
-    return families()[env_id] == "procgen" or env_id.startswith(("Catch", "Blackjack", "tabular/Blackjack"))
+    return families()[env_id] == "procgen" or env_id in ("Catch-v0", "Blackjack-v1", "tabular/Blackjack-v0")
 
 
 def _has_xla(space) -> bool:
