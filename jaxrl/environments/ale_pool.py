@@ -8,6 +8,7 @@ and neither JAX nor the user's script.
 
 import contextlib
 import functools
+import multiprocessing
 import sys
 import types
 from collections.abc import Callable
@@ -145,10 +146,9 @@ def _vectorize(make_group: Callable[[], VectorEnv], groups: int) -> VectorEnv:
     """The groups as one; each resets its environments itself."""
     if groups == 1:
         return make_group()
+    start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"  # on Windows
     with _no_main_module():
-        return AsyncVectorEnv(
-            [make_group] * groups, copy=False, context="forkserver", autoreset_mode=AutoresetMode.DISABLED
-        )
+        return AsyncVectorEnv([make_group] * groups, copy=False, context=start, autoreset_mode=AutoresetMode.DISABLED)
 
 
 @contextlib.contextmanager
