@@ -507,6 +507,23 @@ def test_a_jitted_function_keeps_its_pool_alive_and_then_lets_it_go():
     assert emulators() is None
 
 
+def test_a_pool_may_be_dropped_while_it_steps():
+    """In a process of its own, with one core: it would wait for ever."""
+    code = (
+        "import os\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import jax, numpy as np\n"
+        "from jaxrl.environments import make\n"
+        "for env_id in ['Taxi-v3', 'gymnasium:CartPole-v1'] * 8:\n"
+        "    pool = make(env_id, num_envs=2, num_threads=1)\n"
+        "    row = jax.jit(pool.step)(pool.reset(), np.zeros(2, np.int32))\n"
+        "    del pool\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, timeout=120, env=os.environ | {"PYTHONPATH": root}, check=True)
+
+
 @pytest.mark.parametrize("protocol", ["machado", "origin"])
 def test_a_closed_pool_refuses(protocol):
     pool = make(GAME, protocol, 1)

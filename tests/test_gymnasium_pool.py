@@ -1,8 +1,12 @@
 """Gymnasium's environments behind `make`: row for row what Gymnasium itself gives, and one's own environments."""
 
+import dataclasses
 import importlib
+import os
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import gymnasium
 import jax
@@ -12,7 +16,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from test_environments import assert_same, differs, play, play_on_host, random_actions
 
-from jaxrl.environments import Box, Discrete, family, make, spec
+from jaxrl.environments import PROTOCOLS, Box, Discrete, ale_pool, envpool_pool, family, make, spec
 from jaxrl.environments.pool import environment_seeds
 
 WORLD = '''
@@ -195,3 +199,125 @@ def test_an_environment_that_fails_in_reset_is_one_sentence(world):
     pool = make("gymnasium:World-falls-v0", num_envs=1, env_module=world)
     with pytest.raises(ValueError, match="World-falls-v0 cannot be reset; RuntimeError: no such level"):
         pool.reset()
+
+
+# ---------------------------------------------------------------- where EnvPool cannot be imported
+
+
+def both(env_id, protocol, num_envs, training=True, processes=1, **changes):
+    """EnvPool's pool and ale-py's, by the same rules."""
+    rules = dataclasses.replace(PROTOCOLS[protocol], **changes)
+    theirs = envpool_pool.EnvPoolPool(env_id, rules, num_envs, 3, training, 1, False)
+    return theirs, ale_pool.AlePool(env_id, rules, num_envs, 3, training, processes, False)
+
+
+def held(pool, steps):
+    """Actions held for long, which end games."""
+    return np.repeat(random_actions(pool, -(-steps // 16)), 16, axis=0)[:steps]
+
+
+@pytest.mark.parametrize(
+    "env_id, protocol, changes",
+    [
+        ("Riverraid-v5", "machado", {"repeat_action_probability": 0.0}),
+        ("Riverraid-v5", "machado", {"max_episode_steps": 60}),  # sticky actions too
+        ("Riverraid-v5", "nature", {"max_episode_steps": 190}),  # lives, no-ops and FIRE; limits within a life
+        (
+            "Pong-v5",
+            "machado",
+            {"repeat_action_probability": 0.0, "height": 105, "width": 80, "stack": 3, "max_episode_steps": 150},
+        ),
+        ("Pong-v5", "nature", {"max_episode_steps": 150}),
+        ("Adventure-v5", "machado", {"max_episode_steps": 150}),  # whose screen has more rows
+        ("Breakout-v5", "nature", {"frame_skip": (1, 1), "max_pool": False, "clip_reward": False}),
+    ],
+)
+def test_ale_plays_what_envpool_plays_to_the_bit(env_id, protocol, changes):
+    theirs, ours = both(env_id, protocol, 2, **changes)
+    assert theirs.spec == ours.spec
+    states, actions = (theirs.reset(), ours.reset()), held(ours, 600)
+    np.testing.assert_array_equal(*(np.asarray(state.observation) for state in states))
+    rows = play(theirs, actions, states[0])
+    assert_same(rows, play(ours, actions, states[1]))
+    assert (env_id == "Adventure-v5" or rows.raw_reward.any()) and (env_id == "Breakout-v5" or (~rows.valid).any())
+    if env_id == "Riverraid-v5" and protocol == "nature":
+        assert (rows.terminated & ~rows.game_over).sum() > 5 and rows.truncated.any()
+
+
+def test_whole_games_of_evaluation_too():
+    theirs, ours = both("Riverraid-v5", "nature", 2, training=False)
+    actions = held(ours, 500)
+    rows = play(theirs, actions)
+    assert_same(rows, play(ours, actions))
+    assert rows.terminated.any() and (rows.terminated == rows.game_over).all()
+
+
+def test_a_second_reset_is_a_new_game_there_too():
+    theirs, ours = both("Riverraid-v5", "nature", 1)
+    actions = held(ours, 40)
+    for pool in (theirs, ours):
+        play(pool, actions)
+    assert_same(play(theirs, actions), play(ours, actions))
+
+
+def test_processes_play_the_same_and_import_no_jax():
+    theirs, ours = both("Riverraid-v5", "machado", 4, processes=2, max_episode_steps=40)
+    actions = held(ours, 100)
+    assert_same(play(theirs, actions), play(ours, actions))
+    with pytest.raises(ValueError, match="render=True"):
+        ours.render()
+    for process in ours._vector.processes:
+        with open(f"/proc/{process.pid}/maps") as maps:
+            assert "jaxlib" not in maps.read()
+    ours.close()
+
+
+def test_the_names_are_envpool_s():
+    theirs = {name for name, kind in envpool_pool.families().items() if kind == "atari"}
+    assert theirs == set(ale_pool.families())
+    assert spec("TicTacToe3d-v5", "origin").action == spec("TicTacToe3d-v5").action
+
+
+WITHOUT = """
+import sys
+{hide}
+import numpy as np
+from jaxrl.environments import default_protocol, family, make, spec
+for env_id, observation in (("Pong-v5", (42, 42, 1)), ("CartPole-v1", (4,)), ("Pendulum-v1", (3,))):
+    pool = make(env_id, num_envs=2, num_threads=1, max_episode_steps=5)
+    assert pool.spec == spec(env_id) and pool.spec.observation.shape == observation
+    state = pool.reset()
+    for _ in range(5):
+        state, step = pool.step(state, np.zeros((2, *pool.spec.action.shape), pool.spec.action.dtype))
+    assert step.truncated.all() and step.observation.shape == (2, *observation), step
+pool = make("Pong-v5", num_envs=2, render=True)
+pool.reset()
+assert pool.render().shape == (210, 160, 3) and len(np.unique(pool.render())) > 2
+assert (family("Pong-v5"), family("Acrobot-v1")) == ("atari", "classic_control")
+assert default_protocol("Breakout-v5") == "machado"
+for name in ("ALE/Pong-v5", "FrozenLake-v1"):
+    try:
+        make(name)
+    except ValueError as error:
+        print(error)
+assert "envpool.core" not in sys.modules and not sys.modules.get("envpool")
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_envpool_atari_and_classic_control_are_played_all_the_same(tmp_path, broken):
+    """Not installed, or, as in a bare container, without a library of the system's."""
+    hide = "" if broken else "sys.modules['envpool'] = None"
+    if broken:
+        (tmp_path / "envpool.py").write_text("raise ImportError('libEGL.so.1: cannot open\\nshared object file')")
+    root = str(Path(__file__).resolve().parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
+    command = [sys.executable, "-W", "error", "-c", WITHOUT.format(hide=hide)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
+    assert done.returncode == 0, done.stderr
+    notice, *more = done.stderr.splitlines()
+    cure = "apt-get install libegl1 libopengl0" if broken else "pip install envpool"
+    assert notice.startswith("jaxrl: EnvPool cannot be imported (") and f"try `{cure}`" in notice and not more
+    assert "libEGL.so.1: cannot open shared object file" in notice or not broken
+    pong, lake = done.stdout.splitlines()
+    assert "did you mean Pong-v5?" in pong and "did you mean gymnasium:FrozenLake-v1?" in lake and cure in lake

@@ -1,4 +1,4 @@
-"""The picture of the origin against OpenCV's, on frames of the game itself."""
+"""Resizing against OpenCV's, on frames of the game itself."""
 
 import ale_py
 import cv2
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrl.environments import bilinear_matrix, origin_frame
+from jaxrl.environments.atari_game import area_resize
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,28 @@ def test_a_hand_worked_resize():
 def test_no_pixels_are_refused(source, target):
     with pytest.raises(ValueError, match="at least one pixel"):
         bilinear_matrix(source, target)
+
+
+@pytest.mark.parametrize(
+    "size", [(42, 42), (84, 84), (210, 160), (105, 80), (70, 40), (30, 53), (209, 1), (1, 159), (7, 9)]
+)
+def test_area_resize_is_opencv_s_to_the_bit(frames, size):
+    """Of game frames, which have many ties, and of noise; whole areas (105 x 80, 70 x 40) are summed otherwise."""
+    noise = np.random.default_rng(0).integers(256, size=(5, 210, 160), dtype=np.uint8)
+    for image in [*frames[:10, ..., 0], *noise]:
+        ours = area_resize(image, *size)
+        assert ours.dtype == np.uint8
+        np.testing.assert_array_equal(ours, cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA))
+
+
+def test_a_hand_worked_area():
+    """3 pixels to 2: each target covers one and a half. Half a grey level is rounded to the even one."""
+    line = np.array([[30, 60, 90]], np.uint8)
+    np.testing.assert_array_equal(area_resize(line, 1, 2), [[40, 80]])
+    np.testing.assert_array_equal(area_resize(np.array([[1, 2, 2, 3]], np.uint8), 1, 2), [[2, 2]])
+
+
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (4, 3), (3, 4)])
+def test_area_resize_only_shrinks(size):
+    with pytest.raises(ValueError, match="can only be shrunk"):
+        area_resize(np.zeros((3, 3), np.uint8), *size)

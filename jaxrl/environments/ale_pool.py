@@ -8,6 +8,7 @@ and neither JAX nor the user's script.
 
 import contextlib
 import functools
+import multiprocessing
 import sys
 import types
 from collections.abc import Callable
@@ -31,13 +32,21 @@ cloudpickle.register_pickle_by_value(atari_game)  # to import it, a process woul
 class AlePool(GymnasiumPool):
     """Atari games in processes; see `Pool`, and `make` for the arguments.
 
-    The number of processes divides that of the environments; with one, the emulators run in this process.
+    The number of processes divides that of the environments; with one, and to render, the emulators run in this
+    process.
     """
 
     def __init__(
-        self, env_id: str, protocol: Protocol, num_envs: int, seed: int, training: bool, num_threads: int | None
+        self,
+        env_id: str,
+        protocol: Protocol,
+        num_envs: int,
+        seed: int,
+        training: bool,
+        num_threads: int | None,
+        render: bool,
     ):
-        most = min(num_envs, num_threads or available_cores())
+        most = min(num_envs, 1 if render else num_threads or available_cores())
         groups = next(groups for groups in range(most, 0, -1) if num_envs % groups == 0)
         layout = (num_envs,) if groups == 1 else (groups, num_envs // groups)
         vector = _vectorize(_group(env_id, protocol, training, layout[-1]), groups)
@@ -63,8 +72,9 @@ class AlePool(GymnasiumPool):
     def render(self) -> np.ndarray:
         if _skips_at_random(self.protocol):
             return self._frames[0].copy()
-        frame = self._vector.call("render")[0]
-        return frame if isinstance(frame, np.ndarray) else frame[0]
+        if len(self._layout) > 1:
+            raise ValueError("this pool shows no frames; make it with render=True")
+        return self._vector.envs[0].render()
 
 
 def spec(env_id: str, protocol: Protocol) -> Spec:
@@ -78,7 +88,14 @@ def spec(env_id: str, protocol: Protocol) -> Spec:
 
 def families() -> dict[str, str]:
     """The family of each game, by EnvPool's name: "Pong-v5", ..."""
-    return {name.removeprefix("ALE/"): "atari" for name in gymnasium.registry if name.startswith("ALE/")}
+    return dict.fromkeys(_registered(), "atari")
+
+
+@functools.cache
+def _registered() -> dict[str, str]:
+    """Gymnasium's name of each of EnvPool's, which capitalises otherwise: "ALE/TicTacToe3D-v5" of "TicTacToe3d-v5"."""
+    games = {name: it.kwargs["game"] for name, it in gymnasium.registry.items() if name.startswith("ALE/")}
+    return {"".join(map(str.capitalize, game.split("_"))) + "-v5": name for name, game in games.items()}
 
 
 def _spec(vector: VectorEnv, groups: int, protocol: Protocol) -> Spec:
@@ -91,7 +108,7 @@ def _spec(vector: VectorEnv, groups: int, protocol: Protocol) -> Spec:
 def _group(env_id: str, protocol: Protocol, training: bool, size: int) -> Callable[[], VectorEnv]:
     """The maker of one process's environments."""
     rules = _origin if _skips_at_random(protocol) else _game
-    return functools.partial(atari_game.group, rules(f"ALE/{env_id}", protocol, training), size)
+    return functools.partial(atari_game.group, rules(_registered()[env_id], protocol, training), size)
 
 
 def _origin(name: str, protocol: Protocol, training: bool) -> Callable[[], gymnasium.Env]:
@@ -129,10 +146,9 @@ def _vectorize(make_group: Callable[[], VectorEnv], groups: int) -> VectorEnv:
     """The groups as one; each resets its environments itself."""
     if groups == 1:
         return make_group()
+    start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"  # on Windows
     with _no_main_module():
-        return AsyncVectorEnv(
-            [make_group] * groups, copy=False, context="forkserver", autoreset_mode=AutoresetMode.DISABLED
-        )
+        return AsyncVectorEnv([make_group] * groups, copy=False, context=start, autoreset_mode=AutoresetMode.DISABLED)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 It runs in processes of its own, and so imports no JAX (nor anything of jaxrl, which would).
 """
 
-import functools
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -13,11 +12,12 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+ROWS = 210  # of a screen, as EnvPool has it; a few games have 250, of which it shows the first
 NOOP, FIRE = ale_py.Action.NOOP, ale_py.Action.FIRE
 
 
 class AtariGame(gymnasium.Env):
-    """A game with a fixed frame skip, row for row what EnvPool plays; see `Protocol` for the arguments.
+    """A game with a fixed frame skip, to the bit what EnvPool plays from a seed; see `Protocol` for the arguments.
 
     The flags of a step are three: a game that is over is terminated, a game that the time limit cut is truncated,
     and a lost life, under episodic life, is both. The reset after a lost life plays its no-ops and goes on.
@@ -54,6 +54,7 @@ class AtariGame(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
         if seed is not None:
+            self._random = np.random.RandomState(seed)  # C++'s std::mt19937, of which EnvPool draws
             self._ale.setInt("random_seed", seed)
             self._ale.loadROM(self._rom)  # which is when the seed is read
         ended = self._ale.game_over() or self._elapsed >= self._limit
@@ -69,7 +70,7 @@ class AtariGame(gymnasium.Env):
         if self._fire:
             self._ale.act(FIRE)
         self._lives = self._ale.lives()
-        self._screen = self._ale.getScreenGrayscale()
+        self._screen = self._look()
         return self._push(all_frames=new), {}
 
     def step(self, action: int):
@@ -78,7 +79,7 @@ class AtariGame(gymnasium.Env):
             points += self._ale.act(self._actions[action])
             over = self._ale.game_over()
             if i >= self._skip - self._seen:
-                screens.append(self._ale.getScreenGrayscale())
+                screens.append(self._look())
             if over:
                 break
         if screens:  # else the last frame of the game is the one before, as EnvPool has it
@@ -93,14 +94,19 @@ class AtariGame(gymnasium.Env):
     def render(self) -> np.ndarray:
         return self._ale.getScreenRGB()
 
+    def _look(self) -> np.ndarray:
+        return self._ale.getScreenGrayscale()[:ROWS]
+
     def _draw_noops(self) -> int:
-        return 0 if self._noop_max is None else int(self.np_random.integers(self._noop_max)) + 1 - self._fire
+        if self._noop_max is None:
+            return 0
+        word = int(self._random.randint(2**32, dtype=np.uint32))
+        return (word * self._noop_max >> 32) + 1 - self._fire
 
     def _push(self, all_frames: bool) -> np.ndarray:
         self._stack[..., :-1] = self._stack[..., 1:]
-        self._stack[..., slice(None) if all_frames else slice(-1, None)] = area_resize(self._screen, *self._size)[
-            ..., None
-        ]
+        frame = area_resize(self._screen, *self._size)[..., None]
+        self._stack[..., slice(None) if all_frames else slice(-1, None)] = frame
         return self._stack
 
 
@@ -141,7 +147,6 @@ def _shrink(lines: np.ndarray, target: int) -> np.ndarray:
     return total
 
 
-@functools.cache
 def _areas(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of each area, from the left, and their weights (0 beyond its end): [most, target] both."""
     scale = source / target

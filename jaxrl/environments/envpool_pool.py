@@ -14,6 +14,7 @@ import functools
 import os
 import sys
 import warnings
+import weakref
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ import numpy as np
 
 from jaxrl.environments.gymnasium_spaces import image_of, observe, spec_of
 from jaxrl.environments.host_pool import TOKEN, HostPool
-from jaxrl.environments.pool import Array, available_cores, environment_seeds
+from jaxrl.environments.pool import Array, available_cores, end_after_steps, environment_seeds
 from jaxrl.environments.protocols import Protocol
 from jaxrl.environments.spaces import Spec
 
@@ -56,6 +57,7 @@ class EnvPoolPool(HostPool):
                 **_threads(num_envs, num_threads),
                 **_options(protocol, training),
             )
+            weakref.finalize(self, end_after_steps, self._env)
             spaces = (self._env.observation_space, self._env.action_space)
         super().__init__(env_id, protocol, num_envs, _spec(env_id, *spaces))
         self._space, self._channels_first = image_of(spaces[0]), _has_channels_first(env_id)
@@ -151,7 +153,7 @@ def _has_channels_first(env_id: str) -> bool:
 
 def _ends_by_itself(env_id: str) -> bool:
     """Whether EnvPool does not heed a time limit."""
-    return families()[env_id] == "procgen" or env_id.startswith(("Catch", "Blackjack", "tabular/Blackjack"))
+    return families()[env_id] == "procgen" or env_id in ("Catch-v0", "Blackjack-v1", "tabular/Blackjack-v0")
 
 
 def _has_xla(space) -> bool:

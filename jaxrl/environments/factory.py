@@ -60,7 +60,7 @@ def make(
     if player is envpool_pool:
         return envpool_pool.EnvPoolPool(env_id, rules, num_envs, seed, training, num_threads, render)
     if player is ale_pool:
-        return ale_pool.AlePool(env_id, rules, num_envs, seed, training, num_threads)
+        return ale_pool.AlePool(env_id, rules, num_envs, seed, training, num_threads, render)
     return gymnasium_pool.make_pool(env_id, rules, num_envs, seed, render, env_module)
 
 
@@ -106,13 +106,13 @@ def _player(env_id: str, rules: Protocol, env_module: str | None):
         return gymnasium_pool
     if (reason := envpool_pool.missing()) is None:
         return envpool_pool
-    _notice(f"{reason}; Atari and classic control are played through ale-py and Gymnasium, which is slower")
+    _notice(f"{reason}; ale-py and Gymnasium play Atari and classic control meanwhile, which is slower")
     return ale_pool if kind == "atari" else gymnasium_pool
 
 
 def _never_ends(env_id: str) -> bool:
-    """Whether a bad policy plays for ever in EnvPool, which does not heed a time limit here."""
-    return env_id in ("CliffWalking-v1", "CliffWalkingSlippery-v1")
+    """Whether a bad policy plays for ever; EnvPool does not heed a time limit here, so that Gymnasium plays it."""
+    return env_id.removeprefix(gymnasium_pool.PREFIX) in ("CliffWalking-v1", "CliffWalkingSlippery-v1")
 
 
 @functools.cache

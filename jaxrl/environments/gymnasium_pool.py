@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from jaxrl.environments.gymnasium_spaces import observe, spec_of
 from jaxrl.environments.host_pool import TOKEN, HostPool
-from jaxrl.environments.pool import environment_seeds
+from jaxrl.environments.pool import end_after_steps, environment_seeds
 from jaxrl.environments.protocols import Protocol
 from jaxrl.environments.spaces import Spec
 
@@ -37,7 +37,8 @@ class GymnasiumPool(HostPool):
     ):
         super().__init__(env_id, protocol, int(np.prod(layout)), spec)
         self._vector, self._layout = vector, layout
-        self._end = weakref.finalize(self, vector.close, terminate=True)  # also at Python's exit
+        end = functools.partial(vector.close, terminate=True)
+        self._end = weakref.finalize(self, end_after_steps, vector, end)  # also at Python's exit
         self._seeds = np.reshape(environment_seeds(seed, self.num_envs), layout).tolist()
 
     def _reset(self) -> tuple[np.ndarray, np.ndarray]:

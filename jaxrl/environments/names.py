@@ -29,7 +29,7 @@ def family(env_id: str) -> str:
         return "gymnasium"
     families = _families()
     if env_id not in families:
-        raise ValueError(f"there is no environment {env_id!r}{_without()}; did you mean {' or '.join(_near(env_id))}?")
+        raise ValueError(f"there is no environment {env_id!r}; did you mean {' or '.join(_near(env_id))}?{_why()}")
     kind = families[env_id]
     if kind not in FAMILIES:
         why = WHY_NOT.get(kind, "with which jaxrl was not tried")
@@ -45,8 +45,9 @@ def _families() -> dict[str, str]:
     return ale_pool.families() | gymnasium_pool.families()
 
 
-def _without() -> str:
-    return "" if envpool_pool.missing() is None else " without EnvPool"
+def _why() -> str:
+    reason = envpool_pool.missing()
+    return "" if reason is None else f" {reason}, for its other environments"
 
 
 def _near(env_id: str) -> list[str]:

@@ -12,9 +12,11 @@ Leave a row with `valid` False out of every loss, replay buffer, advantage and c
 observation of a truncated row, and not from that of a terminated one.
 """
 
+import contextlib
 import os
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +56,7 @@ class Pool(ABC):
     """N environments behind one interface; made by `make`.
 
     Attributes:
-        env_id: EnvPool's name of the environment.
+        env_id: the name of the environment, as `make` was given it.
         protocol: the rules they are played by, with the overrides of `make` in place.
         num_envs: N.
         spec: what an observation ([height, width, channels], the newest frame last, or [features]) and an action are.
@@ -164,6 +166,17 @@ class Pool(ABC):
     def _refuse_if_closed(self) -> None:
         if self.closed:
             raise RuntimeError(f"this pool of {self.env_id} is closed; make another one")
+
+
+def end_after_steps(emulators: Any, end: Callable[[], None] | None = None) -> None:
+    """Wait for the steps that this thread has in flight, then end the emulators, if only by letting go of them.
+
+    A finalizer of a pool: a step whose emulators are freed under it never ends, nor does Python then.
+    """
+    with contextlib.suppress(Exception):  # it is raised where the step's results are read
+        jax.effects_barrier()
+    if end is not None:
+        end()
 
 
 def environment_seeds(seed: int, num_envs: int) -> list[int]:
