@@ -39,6 +39,8 @@ class World(gymnasium.Env):
         }.get(kind, spaces.Discrete(5, start=1))
         if kind == "buttons":
             self.action_space = spaces.MultiDiscrete([2, 2])
+        if kind == "thrust":
+            self.action_space = spaces.Box(np.float32([-1, 0]), np.float32([1, 2]))
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -48,6 +50,8 @@ class World(gymnasium.Env):
         return self.see(), {}
 
     def step(self, action):
+        if self.kind == "thrust":
+            return self.see(), float(action[0] + 10 * action[1]), False, False, {}
         assert action in (7, 8), action
         self.field += 2 * int(action) - 15
         return self.see(), float(self.field), self.field in (1, 5), False, {"field": self.field}
@@ -60,7 +64,7 @@ class World(gymnasium.Env):
     def render(self):
         return np.full((8, 8, 3), self.field, np.uint8)
 
-for kind in ("field", "image", "dict", "float64", "text", "buttons", "falls", "breaks"):
+for kind in ("field", "image", "dict", "float64", "text", "buttons", "thrust", "falls", "breaks"):
     gymnasium.register(f"World-{kind}-v0", World, kwargs={"kind": kind}, max_episode_steps=6)
 '''
 
@@ -148,6 +152,14 @@ def test_one_s_own_environment_by_either_name(world):
     np.testing.assert_array_equal(step.reward, np.where(step.valid, field[1:], 0))
     np.testing.assert_array_equal(step.terminated, step.valid & np.isin(field[1:], (1, 5)))
     assert step.truncated.any() and step.terminated.any()
+
+
+def test_a_compiled_step_clips_each_entry_of_an_action_to_its_bounds(world):
+    """The reward is the first entry and ten times the second."""
+    pool = make("gymnasium:World-thrust-v0", num_envs=3, env_module=world)
+    action = np.array([[-5, -5], [5, 5], [0.5, 1]], np.float32)
+    _, step = jax.jit(pool.step)(pool.reset(), action)
+    np.testing.assert_array_equal(step.reward, np.array([-1, 21, 10.5], np.float32))
 
 
 def test_images_stay_as_they_are_and_float64_becomes_float32(world):
@@ -242,6 +254,16 @@ def test_ale_plays_what_envpool_plays_to_the_bit(env_id, protocol, changes):
     assert (env_id == "Adventure-v5" or rows.raw_reward.any()) and (env_id == "Breakout-v5" or (~rows.valid).any())
     if env_id == "Riverraid-v5" and protocol == "nature":
         assert (rows.terminated & ~rows.game_over).sum() > 5 and rows.truncated.any()
+
+
+def test_a_life_lost_on_the_last_permitted_step_is_a_truncated_game():
+    theirs, ours = both("Riverraid-v5", "nature", 1)
+    actions = held(ours, 300)
+    length = int(play(ours, actions).terminated[:, 0].argmax()) + 1
+    theirs, ours = both("Riverraid-v5", "nature", 1, max_episode_steps=length)
+    rows = play(theirs, actions)
+    assert_same(rows, play(ours, actions))
+    assert 1 < length < 300 and rows.truncated[length - 1] and not rows.terminated[length - 1]
 
 
 def test_whole_games_of_evaluation_too():
