@@ -3,16 +3,20 @@
 import difflib
 from collections.abc import Iterable
 
+FEW = 12  # so many names are all shown where none is near
 
-def unknown(what: str, name, known: Iterable[str], where: str = "", count: int = 2) -> ValueError:
-    """A ValueError to raise: there is no such name; did you mean one of the (at most `count`) nearest?
 
-    Names are compared without regard to case. Where none is near, all are listed, unless there are more than 12.
-    """
-    names = {str(each).lower(): each for each in known}
-    near = difflib.get_close_matches(str(name).lower(), names, n=count)
-    if not near:
-        few = len(names) <= 12
-        near = list(names) if few else difflib.get_close_matches(str(name).lower(), names, n=count, cutoff=0)
-    nearest = " or ".join(str(names[each]) for each in near)
-    return ValueError(f"there is no {what} {name!r}{where and ' '}{where}; did you mean {nearest}?")
+def nearest(name, known: Iterable[str], count: int = 2) -> list[str]:
+    """At most `count` names that are near one, without regard to case; where none is near, all, if they are few."""
+    names = {str(each).lower(): str(each) for each in known}
+    found = difflib.get_close_matches(str(name).lower(), names, n=count)
+    if not found:
+        few = len(names) <= FEW
+        found = names if few else difflib.get_close_matches(str(name).lower(), names, n=count, cutoff=0)
+    return [names[each] for each in found]
+
+
+def unknown(what: str, name, known: Iterable[str], where: str = "") -> ValueError:
+    """A ValueError to raise: there is no such name; did you mean the nearest?"""
+    near = " or ".join(nearest(name, known))
+    return ValueError(f"there is no {what} {name!r}{where and ' '}{where}; did you mean {near}?")

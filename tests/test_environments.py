@@ -25,7 +25,7 @@ GAME = "Riverraid-v5"
 
 
 def actions_for(pool, steps, seed=0):
-    return np.random.default_rng(seed).integers(pool.num_actions, size=(steps, pool.num_envs), dtype=np.int32)
+    return np.random.default_rng(seed).integers(pool.spec.action.n, size=(steps, pool.num_envs), dtype=np.int32)
 
 
 def reckless(pool, steps):
@@ -77,16 +77,16 @@ def test_shapes_and_types_are_those_announced(protocol):
     pool = make(GAME, protocol, 2, num_threads=1)
     state = pool.reset()
     step = play(pool, actions_for(pool, 5), state)
-    assert step.observation.shape == (5, 2, *pool.observation_shape)
-    assert step.observation.dtype == state.observation.dtype == pool.observation_dtype
+    assert step.observation.shape == (5, 2, *pool.spec.observation.shape)
+    assert step.observation.dtype == state.observation.dtype == pool.spec.observation.dtype
     assert {leaf.dtype for leaf in (step.reward, step.raw_reward)} == {np.dtype("float32")}
     assert {leaf.dtype for leaf in step[3:]} == {np.dtype(bool)}
-    assert pool.num_actions == 18
+    assert pool.spec.action.n == 18
 
 
 def test_height_width_and_stack_are_the_callers_to_choose():
     pool = make(GAME, "machado", 1, height=50, width=60, stack=3)
-    assert pool.observation_shape == pool.reset().observation.shape[1:] == (50, 60, 3)
+    assert pool.spec.observation.shape == pool.reset().observation.shape[1:] == (50, 60, 3)
     assert (pool.protocol.height, pool.protocol.width, pool.protocol.stack) == (50, 60, 3)
 
 

@@ -14,7 +14,10 @@ from jaxrl.networks import ActorCriticLSTM
 
 @dataclasses.dataclass(frozen=True)
 class Config(on_policy.Config):
-    """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames)."""
+    """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames).
+
+    There is one preset, a3c: the defaults shown for Atari, others for everything else.
+    """
 
     algorithm: ClassVar[str] = "a3c"
     name: ClassVar[str] = "A3C-LSTM"
@@ -47,7 +50,12 @@ class Config(on_policy.Config):
         )
 
 
-PRESETS = {"atari": {"a3c": {}}, "control": {"a3c": {}}}
+CONTROL = {
+    "num_envs": 16, "t_max": 8, "hidden": 64, "widths": (64,), "learning_rate": 3e-3, "learning_rate_decay": True,
+    "max_grad_norm": 0.5, "entropy_coefficient": 0.0, "total_steps": 500_000, "log_every": 10_000,
+    "checkpoint_every": 250_000,
+}  # fmt: skip
+PRESETS = {"atari": {"a3c": {}}, "control": {"a3c": CONTROL}}
 preset = partial(options.preset, Config, PRESETS)
 
 

@@ -1,7 +1,6 @@
 """`make` and `spec`: check what is asked for, before a library that would crash on it sees it."""
 
 import dataclasses
-import difflib
 import functools
 import numbers
 import sys
@@ -11,6 +10,7 @@ from jaxrl.environments.names import family
 from jaxrl.environments.pool import Pool
 from jaxrl.environments.protocols import PROTOCOLS, Protocol
 from jaxrl.environments.spaces import Spec
+from jaxrl.nearest import unknown
 
 TIME_LIMIT = 1000  # of an environment that has none, where a bad policy would play for ever
 
@@ -136,8 +136,7 @@ def _rules_for(env_id: str, protocol: str | None, **overrides: int | None) -> Pr
 
 def _fitting(env_id: str, protocol: str) -> Protocol:
     if protocol not in PROTOCOLS:
-        near = difflib.get_close_matches(str(protocol), PROTOCOLS, n=1) or PROTOCOLS
-        raise ValueError(f"there is no protocol {protocol!r}; did you mean {' or '.join(near)}?")
+        raise unknown("protocol", protocol, PROTOCOLS)
     rules, kind = PROTOCOLS[protocol], family(env_id)
     if (kind == "atari") != rules.atari:
         fitting = [name for name, other in PROTOCOLS.items() if other.atari == (kind == "atari")]

@@ -4,7 +4,6 @@ An environment that a module of one's own registers is "gymnasium:my_package:MyE
 "gymnasium:MyEnv-v0" with `env_module="my_package"`. All N run one by one within this process.
 """
 
-import difflib
 import functools
 import importlib
 import warnings
@@ -20,6 +19,7 @@ from jaxrl.environments.host_pool import TOKEN, HostPool
 from jaxrl.environments.pool import end_after_steps, environment_seeds
 from jaxrl.environments.protocols import Protocol
 from jaxrl.environments.spaces import Spec
+from jaxrl.nearest import nearest
 
 PREFIX = "gymnasium:"
 
@@ -105,9 +105,9 @@ def _maker(env_id: str, protocol: Protocol, render: bool, env_module: str | None
     for needed in filter(None, (module, env_module)):
         _import(needed)
     if name not in gymnasium.registry:
-        near = difflib.get_close_matches(name, gymnasium.registry, n=2, cutoff=0)
+        near = " or ".join(PREFIX + each for each in nearest(name, gymnasium.registry))
         raise ValueError(
-            f"there is no Gymnasium environment {name!r}; did you mean {' or '.join(PREFIX + n for n in near)}? One "
+            f"there is no Gymnasium environment {name!r}; did you mean {near}? One "
             f"of your own needs env_module, the module that registers it"
         )
     limit = {} if protocol.max_episode_steps is None else {"max_episode_steps": protocol.max_episode_steps}

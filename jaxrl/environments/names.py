@@ -4,12 +4,12 @@ With EnvPool the names are EnvPool's; without, those of its names that Gymnasium
 begins with "gymnasium:" is Gymnasium's own.
 """
 
-import difflib
 import functools
 import re
 
 from jaxrl.environments import ale_pool, envpool_pool, gymnasium_pool
 from jaxrl.environments.gymnasium_pool import PREFIX
+from jaxrl.nearest import nearest
 
 FAMILIES = ("atari", "classic_control", "toy_text", "box2d", "procgen", "minigrid", "mujoco")
 WHY_NOT = {
@@ -57,4 +57,4 @@ def _near(env_id: str) -> list[str]:
     near = [names[name] for name in names if game == name.rpartition("-v")[0]]
     if not near and gymnasium_pool.knows(str(env_id)):
         return [PREFIX + env_id]
-    return near or [names[name] for name in difflib.get_close_matches(game, names, n=2, cutoff=0)]
+    return near or [names[name] for name in nearest(game, names)]

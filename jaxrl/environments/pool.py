@@ -70,18 +70,6 @@ class Pool(ABC):
         self.spec = spec
         self.closed = False
 
-    @property
-    def num_actions(self) -> int:
-        return self.spec.action.n
-
-    @property
-    def observation_shape(self) -> tuple[int, ...]:
-        return self.spec.observation.shape
-
-    @property
-    def observation_dtype(self) -> np.dtype:
-        return self.spec.observation.dtype
-
     def reset(self) -> PoolState:
         """Start a new game in every environment; a host call. The random streams go on where they were.
 

@@ -123,9 +123,13 @@ def evaluator_of(agent: Agent, config: RunConfig) -> BackgroundEvaluator | None:
 
 
 def record_game(agent: Agent, config: RunConfig, state: State, run_dir: Path):
-    """One game of the final policy as video.mp4 in the run's folder."""
+    """One game of the final policy as video.mp4 in the run's folder, where the environment can be shown."""
     frozen = loop.frozen(agent, state)
-    pool = config.make_pool(1, config.seed, training=False, render=True)
+    try:
+        pool = config.make_pool(1, config.seed, training=False, render=True)
+    except ValueError as error:
+        print(f"no video was made: {error}")
+        return
     normalizer, key = shared_normalizer(frozen["normalizer"], 1), jax.random.key(config.seed)
     video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", key, normalizer=normalizer)
 
