@@ -18,6 +18,7 @@ from jaxrl.agents import AGENTS, a3c, dqn, dqn_options
 from jaxrl.rollout import Games
 from jaxrl.shell import folder, launch, loop, metrics
 from jaxrl.shell.checkpoint import CheckpointError, Checkpoints
+from jaxrl.shell.evaluation import play
 from jaxrl.shell.tally import Tally
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -351,3 +352,14 @@ def test_keys_go_through_a_checkpoint(tmp_path):
     np.testing.assert_array_equal(back["n"], tree["n"])
     with pytest.raises(CheckpointError, match="no checkpoint 7; it has 2, 3"):
         checkpoints.restore_policy({"p": np.float32(0)}, 7)
+
+
+def test_a3c_learns_to_balance_the_pole(tmp_path):
+    """The preset reaches the 475 of 500 points at which Gymnasium calls the task solved."""
+    config = dataclasses.replace(a3c.preset(None, "CartPole-v1"), evaluation_games=0, video=False)
+    agent = a3c.make(config, config.spec())
+    run_dir = folder.new_run(dataclasses.replace(config, run_dir=tmp_path / "run"))
+    state, *_ = launch.run(agent, config, run_dir)
+    pool = config.make_pool(50, seed=1, training=False)
+    scores = play(agent.policy, loop.frozen(agent, state)["params"], pool, 50, jax.random.key(0), greedy=True)
+    assert scores.summary()["mean"] >= 475

@@ -1,6 +1,7 @@
 """DQN and what was added to it as an agent: its network, and how the two contracts are met."""
 
 import dataclasses
+from functools import partial
 
 import jax.numpy as jnp
 import optax
@@ -10,6 +11,7 @@ from jaxrl.agent import Agent, Column
 from jaxrl.agents import off_policy, options
 from jaxrl.agents.dqn_options import PRESETS as PRESETS
 from jaxrl.agents.dqn_options import Config as Config
+from jaxrl.agents.optimizers import clipped
 from jaxrl.algorithms import dqn
 from jaxrl.networks import QNetwork
 
@@ -44,15 +46,11 @@ def check(config: Config, spec):
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:
-    """Clipped Adam or RMSProp."""
-    rate, eps = config.learning_rate, config.optimizer_epsilon
-    if config.learning_rate_decay:
-        rate = optax.linear_schedule(rate, 0.0, config.total_updates)
-    if config.optimizer == "adam":
-        rule = optax.adam(rate, eps=eps)
-    else:
-        rule = optax.rmsprop(rate, decay=0.95, eps=eps, centered=True)
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
+    """Clipped Adam or centred RMSProp."""
+    eps = config.optimizer_epsilon
+    rules = {"adam": partial(optax.adam, eps=eps),
+             "rmsprop": partial(optax.rmsprop, decay=0.95, eps=eps, centered=True)}  # fmt: skip
+    return clipped(config, rules[config.optimizer])
 
 
 def network_of(config: Config, spec) -> QNetwork:

@@ -1,13 +1,14 @@
 """What agents share that learn from the newest trajectory alone: their options, optimiser and first parameters."""
 
 import dataclasses
+from functools import partial
 from typing import ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 import optax
 
 from jaxrl.agents import options
+from jaxrl.agents.optimizers import clipped
 from jaxrl.agents.options import Count, Fraction, NotNegative, Positive, RunConfig
 from jaxrl.algorithms import actor_critic
 
@@ -63,23 +64,12 @@ def check(config: Config, spec):
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:
-    """Clipped Adam or RMSProp, with the learning rate's schedule."""
-    rate = config.learning_rate
-    if config.learning_rate_decay:
-        rate = optax.linear_schedule(rate, 0.0, config.total_updates)
-    rule = optax.adam(rate) if config.optimizer == "adam" else optax.rmsprop(rate, decay=0.99, eps=0.1)
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule)
+    """Clipped Adam or RMSProp."""
+    rules = {"adam": optax.adam, "rmsprop": partial(optax.rmsprop, decay=0.99, eps=0.1)}
+    return clipped(config, rules[config.optimizer])
 
 
 def init_params(network, spec, key):
     """The parameters of a network with a memory, from nothing."""
     observation = jnp.zeros((1, 1, *spec.observation.shape), spec.observation.dtype)
     return network.init(key, observation, network.initial_memory(1), jnp.zeros((1, 1), bool))
-
-
-def check_network(init, config: RunConfig):
-    """Raise ValueError when the observations are too small for the network."""
-    try:
-        jax.eval_shape(init, jax.random.key(0))
-    except ValueError as error:
-        raise ValueError(f"--image-size {config.image_size} is too small for the network: {error}") from None

@@ -1,0 +1,20 @@
+"""Optimisers (Optax) with what every agent puts around one: a clipped gradient, a learning rate that may decay."""
+
+from collections.abc import Callable
+
+import optax
+
+from jaxrl.agents.options import RunConfig
+
+
+def clipped(config: RunConfig, rule: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
+    """`rule(learning_rate)` behind a bound on the gradient's global norm.
+
+    Args:
+      config: with `learning_rate`, `learning_rate_decay` (linearly to 0 over `total_updates`) and `max_grad_norm`.
+      rule: such as `optax.adam`.
+    """
+    rate = config.learning_rate
+    if config.learning_rate_decay:
+        rate = optax.linear_schedule(rate, 0.0, config.total_updates)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule(rate))
