@@ -64,6 +64,11 @@ class World(gymnasium.Env):
     def render(self):
         return np.full((8, 8, 3), self.field, np.uint8)
 
+class Unseen(World):
+    def __init__(self):
+        super().__init__()
+
+gymnasium.register("World-unseen-v0", Unseen, max_episode_steps=6)
 for kind in ("field", "image", "dict", "float64", "text", "buttons", "thrust", "falls", "breaks"):
     gymnasium.register(f"World-{kind}-v0", World, kwargs={"kind": kind}, max_episode_steps=6)
 '''
@@ -343,3 +348,10 @@ def test_without_envpool_atari_and_classic_control_are_played_all_the_same(tmp_p
     assert "libEGL.so.1: cannot open shared object file" in notice or not broken
     pong, lake = done.stdout.splitlines()
     assert "did you mean Pong-v5?" in pong and "did you mean gymnasium:FrozenLake-v1?" in lake and cure in lake
+
+
+def test_an_environment_that_cannot_be_shown_need_not_know_of_it(world):
+    pool = make("gymnasium:World-unseen-v0", num_envs=2, env_module=world)
+    assert play(pool, random_actions(pool, 10)).valid.any()
+    with pytest.raises(ValueError, match="render_mode"):
+        make("gymnasium:World-unseen-v0", num_envs=1, env_module=world, render=True)

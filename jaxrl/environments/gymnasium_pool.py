@@ -111,8 +111,8 @@ def _maker(env_id: str, protocol: Protocol, render: bool, env_module: str | None
             f"of your own needs env_module, the module that registers it"
         )
     limit = {} if protocol.max_episode_steps is None else {"max_episode_steps": protocol.max_episode_steps}
-    mode = "rgb_array" if render else None
-    return functools.partial(gymnasium.make, name, render_mode=mode, disable_env_checker=True, **limit)
+    mode = {"render_mode": "rgb_array"} if render else {}  # which an environment that is never shown need not know
+    return functools.partial(gymnasium.make, name, disable_env_checker=True, **limit, **mode)
 
 
 def _import(module: str) -> None:
