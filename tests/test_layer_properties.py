@@ -29,7 +29,7 @@ from jaxrl import audit, layers
 from jaxrl.audit import table
 from jaxrl.audit.gradients import QUICK, Pair, distances
 from jaxrl.layers import reference
-from jaxrl.layers.conv import pads_of
+from jaxrl.layers.checks import pads_of
 from jaxrl.shell import provenance
 
 BOUND = 1e-10
@@ -41,7 +41,7 @@ SHARES = {  # of a hundred cases
     "conv2d": 30, "conv_transpose2d": 18, "max_pool2d": 12, "avg_pool2d": 8, "linear": 4, "softmax": 3,
     "log_softmax": 3, "layer_norm": 4, "batch_norm": 4, "lstm": 3, "gru": 3, "embedding": 5, "dueling": 3,
 }  # fmt: skip
-# The whole numbers in capitals at the head of conv_forms.py choose between forms by shape. With each of them as it
+# The whole numbers in capitals at the head of conv_choice.py choose between forms by shape. With each of them as it
 # stands, or so small or so large that it decides alone, small shapes meet every form.
 FORMS = [module for name, module in sys.modules.items() if name.startswith("jaxrl.layers.conv")]
 THRESHOLDS = {

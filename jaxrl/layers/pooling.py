@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import larger
-from jaxrl.layers.conv import pads_of, pair_of
 from jaxrl.layers.conv_forms import interleave
 
 
@@ -189,9 +188,9 @@ def global_avg_pool2d(x) -> jax.Array:
 def _window(x, window, stride, padding) -> Window:
     checks.floating(x=x)
     checks.images(x)
-    window = pair_of("window", window)
-    stride = window if stride is None else pair_of("stride", stride)
-    padding = pads_of(padding, x.shape[1:3], window, stride)
+    window = checks.pair_of("window", window)
+    stride = window if stride is None else checks.pair_of("stride", stride)
+    padding = checks.pads_of(padding, x.shape[1:3], window, stride)
     for axis, size, pads, reach in zip("HW", x.shape[1:3], padding, window, strict=True):
         if max(pads) >= reach:
             raise ValueError(f"padding {pads} along {axis} must be less than the window of {reach}.")
