@@ -7,7 +7,6 @@
 
 import argparse
 import itertools
-import json
 import math
 import multiprocessing
 import random
@@ -26,11 +25,11 @@ import pytest
 from hypothesis import strategies as st
 
 from jaxrl import audit, layers
-from jaxrl.audit import table
 from jaxrl.audit.gradients import QUICK, Pair, distances
 from jaxrl.layers import reference
 from jaxrl.layers.checks import pads_of
-from jaxrl.shell import provenance
+from jaxrl.shell import files, provenance
+from jaxrl.shell.metrics import Progress
 
 BOUND = 1e-10
 CASES = 600
@@ -386,14 +385,14 @@ def main() -> int:
     options = parser.parse_args()
     start, done = time.monotonic(), {name: Findings(name) for name in SHARES}
     workers = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-    with workers, table.Counter(sum(share(name, options.cases) for name in SHARES)) as counter:
+    with workers, Progress(sum(share(name, options.cases) for name in SHARES), unit="cases") as progress:
         for seed in itertools.count(10 * options.seed):  # parts draw some cases that others drew: these are drawn again
             missing = {name: share(name, options.cases) - len(done[name].seen) for name in SHARES}
             if max(missing.values()) <= 0:
                 break
             for findings in workers.map(examine, *zip(*parts(missing, seed), strict=True)):
                 done[findings.name].add(findings)
-                counter.show(sum(len(each.seen) for each in done.values()), findings.name)
+                progress.show(sum(len(each.seen) for each in done.values()), findings.name)
     done = done.values()
     summary = {
         "cases": sum(len(each.seen) for each in done),
@@ -409,7 +408,7 @@ def main() -> int:
         "minutes": round((time.monotonic() - start) / 60, 1),
         **provenance.measured_on("numpy", "hypothesis"),
     }
-    table.write(options.output, json.dumps(summary, indent=2) + "\n")
+    files.write_json(options.output, summary)
     print(f"{summary['cases']:,} cases, worst error {summary['worst_error']:.1e}, {len(summary['wrong'])} over {BOUND}")
     return 1 if summary["wrong"] else 0
 

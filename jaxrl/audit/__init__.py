@@ -7,7 +7,6 @@
 
 from jaxrl.audit.cases import Case as Case
 from jaxrl.audit.cases import cases as cases
-from jaxrl.audit.command import main as main
 from jaxrl.audit.compare import Comparison as Comparison
 from jaxrl.audit.compare import compare as compare
 from jaxrl.audit.compare import errors as errors
