@@ -7,7 +7,7 @@ from typing import Annotated
 
 from jaxrl.agents.options import Ge, Positive, check_bounds, option
 from jaxrl.audit import table
-from jaxrl.audit.cases import Case, cases
+from jaxrl.audit.cases import SMALL, TIMED, Case, cases
 from jaxrl.audit.compare import Comparison, compare, over_bound
 from jaxrl.nearest import unknown
 from jaxrl.shell.metrics import Progress
@@ -61,8 +61,8 @@ def check(config: Config):
 
 
 def choose(text: str) -> list[Case]:
-    """The cases whose title contains a text. Raises ValueError when there are none."""
-    found = cases()
+    """The rows of the audit whose title contains a text. Raises ValueError when there are none."""
+    found = cases(TIMED, SMALL)
     chosen = [case for case in found if text in case.title]
     if not chosen:
         raise unknown("row whose name contains", text, (case.name for case in found))

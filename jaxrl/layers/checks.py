@@ -13,7 +13,7 @@ def floating(**arrays) -> list:
     for name, array in arrays.items():
         if array is not None and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
             raise TypeError(
-                f"{name} must hold floating-point numbers, for gradients flow through it; got "
+                f"{name} must hold floating-point numbers, because gradients flow through it; got "
                 f"{jnp.result_type(array)} of shape {jnp.shape(array)}."
             )
     widest = jnp.result_type(*(array for array in arrays.values() if array is not None))
@@ -52,14 +52,14 @@ def key(value):
 
 
 def widths(**values):
-    """Raise ValueError unless each is a whole number above 0."""
+    """Raise ValueError unless each is an integer above 0."""
     for name, value in values.items():
         if not is_int(value) or value < 1:
             raise ValueError(f"{name} must be an int of at least 1; got {value!r}.")
 
 
 def is_int(value) -> bool:
-    """Whether it is a whole number of Python or NumPy, and no bool."""
+    """Whether it is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -73,13 +73,13 @@ def axis(value, x) -> int:
 
 
 def rows(x, name: str = "x"):
-    """Raise ValueError when x is a single number, where rows of entries are meant."""
+    """Raise ValueError when x is a scalar, where rows of entries are meant."""
     if not x.ndim:
         raise ValueError(f"{name} has shape (); expected [..., D], at least one axis.")
 
 
 def kernel(w):
-    """Raise ValueError when the kernel w has no number in it."""
+    """Raise ValueError when the kernel w has no entries."""
     if 0 in w.shape:
         raise ValueError(f"w has shape {w.shape}: a kernel needs at least one row, column, input and output channel.")
 

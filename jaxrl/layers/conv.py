@@ -82,7 +82,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
         )
     checks.shape("w", w, (None, None, channels // groups, None), "its third axis is C / groups")
     if b is not None:
-        checks.shape("b", b, (outputs,), "one number for each output channel of w")
+        checks.shape("b", b, (outputs,), "one entry for each output channel of w")
     stride, dilation = checks.pair_of("stride", stride), checks.pair_of("dilation", dilation)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
     padding = checks.pads_of(padding, x.shape[1:3], reach, stride)

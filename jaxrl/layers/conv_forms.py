@@ -50,9 +50,9 @@ def _output_size(geometry, x_shape, w_shape):
 
 
 def _patches(geometry, x, w_shape, size):
-    """What each tap and channel sees, for every output position: [kh kw C, B H' W'].
+    """What each tap and channel reads, for every output position: [kh kw C, B H' W'].
 
-    The positions stand last, so that each row is written in one go; forward and backward share it when compiled.
+    The positions come last, so that each row is written at once; forward and backward share it when compiled.
     """
     x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
 
@@ -73,7 +73,7 @@ def input_gradient_by_residues(geometry, x_shape, w, dy):
 
 
 def input_gradient_in_one_product(geometry, x_shape, w, dy):
-    """dx from [B H' W', kh kw C]: what each tap and channel hands back, added up where they read."""
+    """dx from [B H' W', kh kw C]: what each tap and channel passes back, added up where it reads."""
     back = dy.reshape(-1, dy.shape[3]) @ w.reshape(-1, w.shape[3]).T
     back = back.reshape(*dy.shape[:3], *w.shape[:3])
 
