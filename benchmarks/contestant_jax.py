@@ -83,7 +83,7 @@ NETWORKS = {
     "A3C network, T 20, batch 16": (a3c_network, a3c_arguments),
     "Nature network, batch 32": (nature_network, nature_arguments),
 }
-CASES = {case.title: case for case in audit.cases() if case.timed}
+CASES = {case.title: case for case in audit.cases(audit.TIMED)}
 
 
 def prepare(name: str, variant: str):

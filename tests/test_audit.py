@@ -15,6 +15,7 @@ from jaxrl import audit, layers
 from jaxrl.audit import command
 from jaxrl.audit.cases import Case
 from jaxrl.layers import reference
+from jaxrl.shell import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 X = np.random.default_rng(0).normal(size=(2, 3))
@@ -60,7 +61,7 @@ def test_a_gradient_that_agrees_with_a_wrong_reference_fails_the_differences():
     assert found(both, both) == {"differences"}
 
 
-def test_a_gradient_that_is_no_number():
+def test_a_gradient_of_nan():
     columns = found(derived(bwd=lambda x, dy: (dy * x * jnp.nan,)))
     assert {"cotangent64", "cotangent32", "differences", "bfloat16", "vmap", "twice"} <= columns
 
@@ -160,8 +161,8 @@ def test_time_is_a_ratio():
 def test_every_layer_and_loss_has_a_timed_case_and_a_small_one():
     public = {name for module in (layers, sys.modules["jaxrl.losses"]) for name in vars(module)}
     public = {name for name in public if name in vars(reference) and callable(getattr(reference, name))}
-    for timed in (True, False):
-        assert {case.name for case in audit.cases() if case.timed == timed} == public
+    for kind in (audit.TIMED, audit.SMALL):
+        assert {case.name for case in audit.cases(kind)} == public
     assert len({case.title for case in audit.cases()}) == len(audit.cases())
 
 
@@ -176,18 +177,29 @@ def tiny(monkeypatch):
         class Tiny(Case):
             pair = layer, square
 
-        return Tiny("square", shape, lambda draw: (draw.normal(2, 3),), {}, timed)
+        return Tiny("square", shape, lambda draw: (draw.normal(2, 3),), {}, audit.TIMED if timed else audit.SMALL)
 
     def broken(x):
         raise TypeError("no | such layer")
 
     rows = [case("timed", derived(), True), case("small", derived()), case("wrong", WRONG()), case("broken", broken)]
-    monkeypatch.setattr(command, "cases", lambda: rows)
+    monkeypatch.setattr(command, "cases", lambda *kinds: rows)
+
+
+def exit_code(*arguments) -> int:
+    """What the command ends with, as a shell sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["audit", *arguments])
+        try:
+            cli.run(command.main, command.Config)
+        except SystemExit as end:
+            return end.code
+    return 0
 
 
 def test_the_exit_code_and_the_files(tiny, tmp_path, capsys):
     files = tmp_path / "audit.json", tmp_path / "audit.md"
-    assert command.main(["--pairs", "2", "--json", str(files[0]), "--markdown", str(files[1])]) == 1
+    assert exit_code("--pairs", "2", "--json", str(files[0]), "--markdown", str(files[1])) == 1
     out, err = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= 80
     assert "over its bound: square wrong: cotangent64 = 0.0005" in err
@@ -208,13 +220,33 @@ def test_the_exit_code_and_the_files(tiny, tmp_path, capsys):
     assert any("`square` | small" in line and line.count("| ok ") == 6 for line in lines)
 
 
-def test_only_and_the_bounds_of_the_command_line(tiny, capsys):
-    assert command.main(["--only", "small"]) == 0
-    assert command.main(["--only", "timed", "--pairs", "0", "--max-ratio", "0.001"]) == 0  # nothing was timed
-    assert command.main(["--only", "timed", "--pairs", "2", "--max-ratio", "0.001"]) == 1
-    with pytest.raises(SystemExit) as stop:
-        command.main(["--only", "square nothing"])
-    assert stop.value.code == 2 and "'square nothing'" in capsys.readouterr().err
+def test_only_and_the_bounds_of_the_command_line(tiny):
+    assert exit_code("--only", "small") == 0
+    assert exit_code("--only", "timed", "--pairs", "0", "--max-ratio", "0.001") == 0  # nothing was timed
+    assert exit_code("--only", "timed", "--pairs", "2", "--max-ratio", "0.001") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "conv3d"], "error: there is no row whose name contains 'conv3d'; did you mean conv2d?"),
+        (["--pairs", "-1"], "error: --pairs must be at least 0; got -1."),
+        (["--max-ratio", "0"], "error: --max-ratio must be above 0; got 0.0."),
+        (["--json", "nowhere/audit.json"], "error: --json nowhere/audit.json is in a folder that does not exist"),
+        (["--pairs", "many"], "--pairs"),
+        (["--time", "5"], "--time"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, message, capsys):
+    assert exit_code(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_option_has_its_help(capsys):
+    assert exit_code("--help") == 0
+    shown = capsys.readouterr().out
+    for words in ("--only", "--pairs", "0 for", "--max-ratio", "a time ratio is above", "--json", "--markdown"):
+        assert words in shown
 
 
 def test_as_a_program():

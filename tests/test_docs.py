@@ -17,7 +17,6 @@ DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 
 
-
 def public(module) -> list[str]:
     """What a module offers and made itself, or its parts did."""
     found = {name: inspect.unwrap(value) for name, value in vars(module).items() if callable(value)}

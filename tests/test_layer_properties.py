@@ -7,7 +7,6 @@
 
 import argparse
 import itertools
-import json
 import math
 import multiprocessing
 import random
@@ -25,23 +24,19 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from jaxrl import audit, layers
-from jaxrl.audit import table
+from jaxrl import audit
+from jaxrl.audit.cases import pair
 from jaxrl.audit.gradients import QUICK, Pair, distances
-from jaxrl.layers import reference
-from jaxrl.layers.conv import pads_of
-from jaxrl.shell import provenance
+from jaxrl.layers.checks import pads_of
+from jaxrl.shell import files, provenance
+from jaxrl.shell.metrics import Progress
 
 BOUND = 1e-10
 CASES = 600
 AT_ONCE = 400  # cases that one process does of a larger number
 AT_LEAST = 100  # those drawn first are much alike whatever the seed, so fewer may bring nothing new
 TOGETHER = 10  # cases in one compiled program: compiling is what takes the time
-SHARES = {  # of a hundred cases
-    "conv2d": 30, "conv_transpose2d": 18, "max_pool2d": 12, "avg_pool2d": 8, "linear": 4, "softmax": 3,
-    "log_softmax": 3, "layer_norm": 4, "batch_norm": 4, "lstm": 3, "gru": 3, "embedding": 5, "dueling": 3,
-}  # fmt: skip
-# The whole numbers in capitals at the head of conv_forms.py choose between forms by shape. With each of them as it
+# The integers in capitals at the head of conv_choice.py choose between forms by shape. With each of them as it
 # stands, or so small or so large that it decides alone, small shapes meet every form.
 FORMS = [module for name, module in sys.modules.items() if name.startswith("jaxrl.layers.conv")]
 THRESHOLDS = {
@@ -79,13 +74,11 @@ class Case(NamedTuple):
 
     def pair(self):
         """The layer and its reference."""
-        plain = getattr(reference, self.name)
-        if self.name == "conv2d":
-            plain = by_taps
-        return Pair.of(*(partial(function, **self.settings) for function in (getattr(layers, self.name), plain)))
+        layer, plain = pair(self.name, self.settings)
+        return Pair.of(layer, partial(by_taps, **self.settings) if self.name == "conv2d" else plain)
 
     def args(self):
-        """The arguments: the same numbers every time."""
+        """The arguments: the same values every time."""
         rng = np.random.default_rng(0)
         return audit.cast([None if a is None else entries(rng, *a) for a in self.arrays], np.float64)
 
@@ -108,9 +101,9 @@ def by_taps(x, w, b, stride, padding, dilation, groups):
 
 
 def entries(rng, shape, kind):
-    """Numbers of a kind; "ties" are whole; "ids V" go from −V to V + 1, so that the last two are beyond the table.
+    """Values of a kind; "ties" are whole; "ids V" go from −V to V + 1, so that the last two are beyond the table.
 
-    A single number stays within it: beyond it JAX takes another gradient than for an array of numbers.
+    A single id stays within it: beyond it JAX takes another gradient than for an array of ids.
     """
     if kind.startswith("ids"):
         rows = int(kind.removeprefix("ids "))
@@ -246,17 +239,17 @@ def dueling(draw):
     return [normal(*shape), ((*shape, draw(up_to(6))), kind)], {"combine": draw(st.sampled_from(["mean", "max"]))}
 
 
-STRATEGIES = {
-    "conv2d": conv2d(), "conv_transpose2d": conv_transpose2d(), "max_pool2d": pool2d(), "avg_pool2d": pool2d(),
-    "linear": linear(), "softmax": softmax(), "log_softmax": softmax(), "layer_norm": layer_norm(),
-    "batch_norm": batch_norm(), "lstm": recurrent(4, 2), "gru": recurrent(3, 1), "embedding": embedding(),
-    "dueling": dueling(),
+DRAWN = {  # of a hundred cases so many, and what they are drawn from
+    "conv2d": (30, conv2d()), "conv_transpose2d": (18, conv_transpose2d()), "max_pool2d": (12, pool2d()),
+    "avg_pool2d": (8, pool2d()), "linear": (4, linear()), "softmax": (3, softmax()), "log_softmax": (3, softmax()),
+    "layer_norm": (4, layer_norm()), "batch_norm": (4, batch_norm()), "lstm": (3, recurrent(4, 2)),
+    "gru": (3, recurrent(3, 1)), "embedding": (5, embedding()), "dueling": (3, dueling()),
 }  # fmt: skip
 
 
 @st.composite
 def cases(draw, name):
-    arrays, options = draw(STRATEGIES[name])
+    arrays, options = draw(DRAWN[name][1])
     thresholds = THRESHOLDS if name.startswith("conv") else {}
     tried = {key: draw(st.sampled_from([value, 1, 10**9])) for key, (_, value) in thresholds.items()}
     return Case(name, arrays, options, tried)
@@ -349,10 +342,10 @@ def examine(name: str, count: int, seed: int) -> Findings:
 
 def share(name: str, count: int) -> int:
     """How many of so many cases a layer gets."""
-    return math.ceil(count * SHARES[name] / sum(SHARES.values()))
+    return math.ceil(count * DRAWN[name][0] / sum(each for each, _ in DRAWN.values()))
 
 
-@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_drawn_shapes(name):
     findings = examine(name, share(name, CASES), seed=0)
     assert not findings.wrong, f"{len(findings.wrong)} of {len(findings.seen)} are wrong, as {findings.smallest()}"
@@ -360,7 +353,7 @@ def test_drawn_shapes(name):
 
 
 def test_every_form_and_at_least_500_cases_are_drawn():
-    assert CASES >= 500 and SHARES.keys() == STRATEGIES.keys()
+    assert CASES >= 500 and DRAWN.keys() <= {case.name for case in audit.cases()}
     assert THRESHOLDS, "no threshold found in " + ", ".join(module.__name__ for module in FORMS)
 
 
@@ -384,16 +377,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="what is drawn (default: 1)")
     parser.add_argument("--output", type=Path, required=True, help="JSON file for what was found")
     options = parser.parse_args()
-    start, done = time.monotonic(), {name: Findings(name) for name in SHARES}
+    start, done = time.monotonic(), {name: Findings(name) for name in DRAWN}
     workers = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-    with workers, table.Counter(sum(share(name, options.cases) for name in SHARES)) as counter:
+    with workers, Progress(sum(share(name, options.cases) for name in DRAWN), unit="cases") as progress:
         for seed in itertools.count(10 * options.seed):  # parts draw some cases that others drew: these are drawn again
-            missing = {name: share(name, options.cases) - len(done[name].seen) for name in SHARES}
+            missing = {name: share(name, options.cases) - len(done[name].seen) for name in DRAWN}
             if max(missing.values()) <= 0:
                 break
             for findings in workers.map(examine, *zip(*parts(missing, seed), strict=True)):
                 done[findings.name].add(findings)
-                counter.show(sum(len(each.seen) for each in done.values()), findings.name)
+                progress.show(sum(len(each.seen) for each in done.values()), findings.name)
     done = done.values()
     summary = {
         "cases": sum(len(each.seen) for each in done),
@@ -409,7 +402,7 @@ def main() -> int:
         "minutes": round((time.monotonic() - start) / 60, 1),
         **provenance.measured_on("numpy", "hypothesis"),
     }
-    table.write(options.output, json.dumps(summary, indent=2) + "\n")
+    files.write_json(options.output, summary)
     print(f"{summary['cases']:,} cases, worst error {summary['worst_error']:.1e}, {len(summary['wrong'])} over {BOUND}")
     return 1 if summary["wrong"] else 0
 

@@ -11,7 +11,7 @@ def plot(x, curves: dict, title: str = "") -> str:
     Args:
       x: [N], ascending.
       curves: for each label an array [N].
-      title: what the picture shows, for those who do not see it.
+      title: what the figure shows, for screen readers.
 
     Returns: an SVG element.
     """

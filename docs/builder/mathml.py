@@ -58,7 +58,7 @@ class Typesetter:
         return "<mo>,</mo>".join(self(node) for node in nodes)
 
     def _Constant(self, node):
-        if isinstance(node.value, str):  # <mi>, for a sign after <mtext> gets no space
+        if isinstance(node.value, str):  # <mi>, because a sign after <mtext> gets no space
             return f"<mi>{html.escape(node.value)}</mi>", ATOM
         if node.value is Ellipsis:
             return "<mo>…</mo>", ATOM
@@ -229,8 +229,8 @@ def math(content: str, attributes: str = "") -> str:
 def matrix(array, decimals: int = 3, shades=None) -> str:
     """An array of at most two axes as a table, with at most so many decimals.
 
-    `shades` has for each entry the number of its background, 0 for none. A table, and not MathML, for browsers centre
-    the cells of MathML.
+    `shades` has for each entry the index of its background, 0 for none. A table, and not MathML, because browsers
+    centre the cells of MathML.
     """
     array = np.round(np.asarray(array, float), decimals) + 0.0  # no −0
     places = next(n for n in range(decimals + 1) if np.array_equal(np.round(array, n), array))

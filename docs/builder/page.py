@@ -112,7 +112,7 @@ class Page:
             self._typeset.times = f"<mo>{times}</mo>" if times else mathml.THIN
 
     def _show(self, *items, decimals=3):
-        """Arrays side by side: each an expression, or a pair of one and a number for each entry's background."""
+        """Arrays side by side: each an expression, or a pair of one and an index for each entry's background."""
         shown = []
         for item in items:
             text, shades = (item, None) if isinstance(item, str) else item

@@ -5,9 +5,12 @@
 `compare` audits one function, also one of your own: `print(audit.compare(my_layer, my_reference, x, w))`.
 """
 
+from jaxrl.audit.cases import KINK as KINK
+from jaxrl.audit.cases import SMALL as SMALL
+from jaxrl.audit.cases import TESTED as TESTED
+from jaxrl.audit.cases import TIMED as TIMED
 from jaxrl.audit.cases import Case as Case
 from jaxrl.audit.cases import cases as cases
-from jaxrl.audit.command import main as main
 from jaxrl.audit.compare import Comparison as Comparison
 from jaxrl.audit.compare import compare as compare
 from jaxrl.audit.compare import errors as errors

@@ -1,44 +1,72 @@
 """The command line of the audit."""
 
-import argparse
+import dataclasses
 import sys
+from pathlib import Path
+from typing import Annotated
 
+from jaxrl.agents.options import Ge, Positive, check_bounds, option
 from jaxrl.audit import table
-from jaxrl.audit.cases import Case, cases
+from jaxrl.audit.cases import SMALL, TIMED, Case, cases
 from jaxrl.audit.compare import Comparison, compare, over_bound
+from jaxrl.nearest import unknown
+from jaxrl.shell.metrics import Progress
 
 
-def main(arguments=None) -> int:
-    """Audit every case, print the tables, write the files; the exit code is 1 when an error is over its bound."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxrl.audit",
-        description="Every derived gradient against autodiff and finite differences, in error, time and bytes.",
-    )
-    parser.add_argument("--only", default="", help="audit only rows whose name contains this (default: all)")
-    parser.add_argument(
-        "--pairs", type=int, default=25, help="pairs of runs timed for each row, at least; 0 for none (default: 25)"
-    )
-    parser.add_argument("--max-ratio", type=float, help="also fail when a time ratio is above this (default: no bound)")
-    parser.add_argument("--json", help="write every figure to this file (default: none)")
-    parser.add_argument("--markdown", help="write the tables to this file (default: none)")
-    options = parser.parse_args(arguments)
-    chosen = [case for case in cases() if options.only in case.title]
-    if not chosen:
-        parser.error(f"no row's name contains {options.only!r}")
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every derived gradient against autodiff and finite differences, in error, time and bytes."""
+
+    only: str = ""
+    """Audit only the rows whose name contains this text; by default all."""
+    pairs: Annotated[int, Ge(0)] = 25
+    """Pairs of runs timed for each row, at least; 0 for none."""
+    max_ratio: Positive | None = None
+    """Also fail when a time ratio is above this."""
+    json: Path | None = None
+    """Write every figure to this file."""
+    markdown: Path | None = None
+    """Write the tables to this file."""
+
+
+def main(config: Config):
+    """Audit the chosen rows, print the tables, write the files; exit with 1 when a figure is over its bound."""
+    check(config)
+    chosen = choose(config.only)
     rows = []
-    with table.Counter(len(chosen)) as counter:
-        for done, case in enumerate(chosen):
-            counter.show(done, case.title)
-            rows.append((case, _audit(case, options.pairs)))
-    table.show(rows, options.max_ratio)
-    if options.json:
-        table.write_json(options.json, rows)
-    if options.markdown:
-        table.write_markdown(options.markdown, rows)
-    failed = [f"{case.title}: {line}" for case, row in rows for line in _failures(row, options.max_ratio)]
+    with Progress(len(chosen), unit="rows") as progress:
+        for case in chosen:
+            progress.show(len(rows), case.title)
+            rows.append((case, _audit(case, config.pairs)))
+        progress.show(len(rows))
+    table.show(rows, config.max_ratio)
+    if config.json:
+        table.write_json(config.json, rows)
+    if config.markdown:
+        table.write_markdown(config.markdown, rows)
+    failed = [f"{case.title}: {line}" for case, row in rows for line in _failures(row, config.max_ratio)]
     for line in failed:
         print(f"over its bound: {line}", file=sys.stderr)
-    return 1 if failed else 0
+    if failed:
+        sys.exit(1)
+
+
+def check(config: Config):
+    """Raise ValueError, in one sentence, for options that cannot work."""
+    check_bounds(config)
+    for name in ("json", "markdown"):
+        path = getattr(config, name)
+        if path and not path.parent.is_dir():
+            raise ValueError(f"{option(name)} {path} is in a folder that does not exist; make {path.parent} first.")
+
+
+def choose(text: str) -> list[Case]:
+    """The rows of the audit whose title contains a text. Raises ValueError when there are none."""
+    found = cases(TIMED, SMALL)
+    chosen = [case for case in found if text in case.title]
+    if not chosen:
+        raise unknown("row whose name contains", text, (case.name for case in found))
+    return chosen
 
 
 def _audit(case: Case, pairs: int) -> Comparison | str:

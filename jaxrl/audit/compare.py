@@ -17,7 +17,7 @@ FLOAT64_BOUND = 1e-10
 FLOAT32_BOUND = 1e-4
 DIFFERENCES_BOUND = 1e-6
 BFLOAT16_BOUND = 2.0
-BFLOAT16_ULP = 2.0**-7  # the distance from 1 to the next number
+BFLOAT16_ULP = 2.0**-7  # the distance from 1 to the next value above it
 BOUNDS = {
     "value64": FLOAT64_BOUND,
     "cotangent64": FLOAT64_BOUND,

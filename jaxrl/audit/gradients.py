@@ -1,4 +1,4 @@
-"""Value and cotangents of any function of arrays, and how far two of them are apart."""
+"""Value and cotangents of any function of arrays, and how much two of them differ."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -58,12 +58,12 @@ class Pair(NamedTuple):
         return cls(layer, reference, jax.jit(gradient(layer)), jax.jit(gradient(reference)))
 
     def cotangents(self, args, seed: int = 1):
-        """Normal numbers in the shapes and types of the value."""
+        """Normal values in the shapes and types of the value."""
         return random_like(jax.eval_shape(self.reference, *args), seed)
 
 
 def random_like(tree, seed: int):
-    """Normal numbers in the shapes and types of a tree."""
+    """Normal values in the shapes and types of a tree."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape).astype(leaf.dtype)), tree)
 
@@ -81,5 +81,5 @@ def distances(got, expected) -> list[float]:
 
 
 def largest(errors) -> float:
-    """The largest number; NaN where there is one, 0 where there is none."""
+    """The largest error; NaN if any is NaN, 0 if there are none."""
     return float(np.max(list(errors), initial=0.0))

@@ -54,7 +54,7 @@ def bytes_ratio(layer: Callable, reference: Callable, args) -> float:
 def residual_bytes(function: Callable, *args) -> int:
     """Bytes of distinct arrays that the function's forward pass keeps for its backward pass.
 
-    Arguments count, for they too must be kept alive; an array kept twice counts once.
+    Arguments count, because they too must be kept alive; an array kept twice counts once.
     """
     total = 0
 

@@ -1,24 +1,19 @@
-"""The audit's rows as tables of a terminal, as Markdown, and as JSON; and the terminal's progress line.
+"""The audit's rows as tables of a terminal, as Markdown, and as JSON.
 
 The one file of this package that knows a terminal library.
 """
 
-import json
 import math
-import os
 import sys
-import time
-from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from jaxrl.audit import transformations
 from jaxrl.audit.cases import Case
 from jaxrl.audit.compare import BOUNDS, Comparison, over_bound, verdict
-from jaxrl.shell import provenance
+from jaxrl.shell import files, provenance
 
 LEGEND = f"""\
 value   largest difference from autodiff of the reference, over the largest
@@ -37,7 +32,6 @@ jit, vmap, scan, pmap, remat (jax.checkpoint)
 twice   the gradient of a gradient against autodiff's, likewise"""
 ERRORS = ("value", "cotan.", "diff.", "bf16")
 TRANSFORMATIONS = {"checkpoint": "remat"}  # shorter names
-PLAIN_EVERY = 30.0  # seconds between lines of progress where there is no terminal
 Rows = list[tuple[Case, Comparison | str]]
 
 
@@ -87,7 +81,7 @@ def write_markdown(path, rows: Rows):
             header = _header(timed)
             lines = ["", "| " + " | ".join([header[0], "shape", *header[1:]]) + " |", "|---" * (len(header) + 1) + "|"]
             parts += [*lines, *(_markdown_row(case, row, timed) for case, row in chosen)]
-    write(path, "\n".join([*parts, "", "```", LEGEND, "```", ""]))
+    files.write_text(path, "\n".join([*parts, "", "```", LEGEND, "```", ""]))
 
 
 def _markdown_row(case, row, timed) -> str:
@@ -96,13 +90,13 @@ def _markdown_row(case, row, timed) -> str:
 
 
 def write_json(path, rows: Rows):
-    """Write every figure, the bounds, and what they were measured on; what is no finite number becomes null or text."""
+    """Write every figure, the bounds, and what they were measured on; NaN and infinity become text."""
     found = []
     for case, row in rows:
         figures = {"error": row} if isinstance(row, str) else row._asdict() | {"over_bound": over_bound(row)}
         found.append({"layer": case.name, "shape": case.shape, "timed": case.timed} | figures)
     content = {"rows": found, "bounds": BOUNDS, "command": command(), **provenance.measured_on("numpy")}
-    write(path, json.dumps(_finite(content), indent=2) + "\n")
+    files.write_json(path, _finite(content))
 
 
 def _finite(value):
@@ -113,46 +107,6 @@ def _finite(value):
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(path, text: str):
-    """Write a file under a temporary name, and rename it."""
-    temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def command() -> str:
     """The command line as a user would type it."""
     return " ".join(["python -m jaxrl.audit", *sys.argv[1:]])
-
-
-class Counter:
-    """How many rows are done and when the last one will be: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, total: int):
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-        )
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("", total=total)
-        self._total, self._began, self._spoke = total, time.monotonic(), time.monotonic()
-
-    def __enter__(self):
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._bar.stop()
-
-    def show(self, done: int, text: str):
-        """Show how many are done, and what is under way."""
-        self._bar.update(self._task, completed=done, description=text)
-        now = time.monotonic()
-        if self._bar.disable and done and now - self._spoke >= PLAIN_EVERY:
-            self._spoke = now
-            left = max(self._total - done, 0) * (now - self._began) / done
-            print(f"{done}/{self._total}, ETA {left:.0f} s  {text}", file=sys.stderr, flush=True)

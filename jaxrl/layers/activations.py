@@ -1,7 +1,7 @@
-"""Elementwise activations, each with its derivative in terms of its output where that spares keeping x.
+"""Elementwise activations, each with its derivative in terms of its output where x then need not be kept.
 
-A second derivative is autodiff of the rules, and must find the same slope at a kink as the first. Autodiff of a maximum
-takes the mean of both, so none stands there but in `larger`; the slope of |x| at 0 it takes to be 1.
+A second derivative is autodiff of the rules, and must find the same slope at a kink as the first. `jnp.maximum` splits
+a tie's gradient in half, so these rules use `larger` instead. Autodiff takes the slope of |x| at 0 as 1.
 """
 
 import math
@@ -272,14 +272,14 @@ _gelu.defvjp(_gelu_fwd, _gelu_bwd)
 
 
 def gelu(x, approximate=False) -> jax.Array:
-    """Gaussian error linear unit, elementwise: x times the chance that a normal number is below it.
+    """Gaussian error linear unit, elementwise: x times the probability that a normal sample is below it.
 
         y = x Φ(x)                     Φ(x) = ½ erfc(−x / √2),     Φ'(x) = e^(−x²/2) / √(2π)
         dx = dy (Φ(x) + x Φ'(x))
         approximate:                   Φ(x) = ½ (1 + tanh(p)),     p = √(2/π) (x + 0.044715 x³)
                                        Φ'(x) = 2 Φ (1 − Φ) √(2/π) (1 + 0.134145 x²)
 
-    for ½ (1 − tanh²p) = 2 Φ (1 − Φ). x is kept, and the exact Φ too, which is dear.
+    because ½ (1 − tanh²p) = 2 Φ (1 − Φ). x is kept, and the exact Φ too, which is costly to compute.
 
     Source: "Gaussian error linear units" by Hendrycks and Gimpel (https://arxiv.org/abs/1606.08415).
 

@@ -13,7 +13,7 @@ def floating(**arrays) -> list:
     for name, array in arrays.items():
         if array is not None and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
             raise TypeError(
-                f"{name} must hold floating-point numbers, for gradients flow through it; got "
+                f"{name} must hold floating-point numbers, because gradients flow through it; got "
                 f"{jnp.result_type(array)} of shape {jnp.shape(array)}."
             )
     widest = jnp.result_type(*(array for array in arrays.values() if array is not None))
@@ -52,14 +52,14 @@ def key(value):
 
 
 def widths(**values):
-    """Raise ValueError unless each is a whole number above 0."""
+    """Raise ValueError unless each is an integer above 0."""
     for name, value in values.items():
         if not is_int(value) or value < 1:
             raise ValueError(f"{name} must be an int of at least 1; got {value!r}.")
 
 
 def is_int(value) -> bool:
-    """Whether it is a whole number of Python or NumPy, and no bool."""
+    """Whether it is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -73,13 +73,13 @@ def axis(value, x) -> int:
 
 
 def rows(x, name: str = "x"):
-    """Raise ValueError when x is a single number, where rows of entries are meant."""
+    """Raise ValueError when x is a scalar, where rows of entries are meant."""
     if not x.ndim:
         raise ValueError(f"{name} has shape (); expected [..., D], at least one axis.")
 
 
 def kernel(w):
-    """Raise ValueError when the kernel w has no number in it."""
+    """Raise ValueError when the kernel w has no entries."""
     if 0 in w.shape:
         raise ValueError(f"w has shape {w.shape}: a kernel needs at least one row, column, input and output channel.")
 
@@ -87,3 +87,32 @@ def kernel(w):
 def images(x):
     """Raise ValueError unless x is [B, H, W, C]."""
     shape("x", x, (None,) * 4, "a batch of images [B, H, W, C]")
+
+
+def pair_of(name, value, least=1):
+    """An int of at least `least`, or a pair of them, as a pair."""
+    pair = (value, value) if is_int(value) else value
+    ints = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(map(is_int, pair))
+    if not ints or min(pair) < least:
+        kind = "a positive int" if least == 1 else f"an int of at least {least}"
+        raise ValueError(f"{name} must be {kind} or a pair of them; got {value!r}.")
+    return int(pair[0]), int(pair[1])
+
+
+def pads_of(padding, sizes, reach, stride):
+    """Padding in any of its forms as ((top, bottom), (left, right))."""
+    if padding == "VALID":
+        return ((0, 0), (0, 0))
+    if padding == "SAME":
+        short = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, reach, stride, strict=True)]
+        return tuple((n // 2, n - n // 2) for n in short)
+    pairs = (padding, padding) if is_int(padding) else padding
+    if isinstance(pairs, (tuple, list)) and len(pairs) == 2:
+        pairs = [(p, p) if is_int(p) else p for p in pairs]
+        if all(isinstance(p, (tuple, list)) and len(p) == 2 for p in pairs):
+            if all(is_int(n) and n >= 0 for p in pairs for n in p):
+                return tuple((int(before), int(after)) for before, after in pairs)
+    raise ValueError(
+        'padding must be an int, (h, w), ((top, bottom), (left, right)), none below 0, "SAME" or "VALID"; '
+        f"got {padding!r}."
+    )

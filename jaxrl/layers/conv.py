@@ -11,7 +11,8 @@ An input position u is read by the pairs (o, i) with s o + d i − p = u, and a 
 Both are convolutions again. For dx split u by its residue r modulo s. Write u + p = s q + a with 0 ≤ a < s: only
 taps with d i ≡ a (mod s) can reach u, and for those o = q − (d i − a) / s. So each residue is a dense
 convolution, of stride 1, of dy with its own few taps, reversed; the s results are interleaved. Autodiff instead
-inserts s − 1 zeros between the entries of dy and multiplies by them. `conv_forms.py` holds these forms.
+inserts s − 1 zeros between the entries of dy and multiplies by them. `conv_forms.py` holds these forms,
+and `conv_choice.py` says which is taken when.
 """
 
 from functools import partial
@@ -21,7 +22,8 @@ import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxrl.layers import checks
-from jaxrl.layers.conv_forms import Geometry, apart, forward, input_gradient, weight_gradient
+from jaxrl.layers.conv_choice import forward, input_gradient, outside_fusion, weight_gradient
+from jaxrl.layers.conv_forms import Geometry
 
 
 def _conv2d_fwd(geometry, x, w, b):
@@ -38,7 +40,7 @@ def _conv2d_bwd(geometry, residuals, dy):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _conv2d(geometry, x, w, b):
-    if not apart(w.shape):
+    if not outside_fusion(w.shape):
         return _conv2d_fwd(geometry, x, w, b)[0]
     with set_xla_metadata(inlineable="false"):
         return jax.jit(_conv2d_fwd, static_argnums=0)(geometry, x, w, b)[0]
@@ -80,10 +82,10 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
         )
     checks.shape("w", w, (None, None, channels // groups, None), "its third axis is C / groups")
     if b is not None:
-        checks.shape("b", b, (outputs,), "one number for each output channel of w")
-    stride, dilation = pair_of("stride", stride), pair_of("dilation", dilation)
+        checks.shape("b", b, (outputs,), "one entry for each output channel of w")
+    stride, dilation = checks.pair_of("stride", stride), checks.pair_of("dilation", dilation)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
-    padding = pads_of(padding, x.shape[1:3], reach, stride)
+    padding = checks.pads_of(padding, x.shape[1:3], reach, stride)
     for axis, size, pads, needed in zip("HW", x.shape[1:3], padding, reach, strict=True):
         if size + sum(pads) < needed:
             raise ValueError(
@@ -91,32 +93,3 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
                 f"that the kernel w of shape {w.shape} with dilation {dilation} reaches over."
             )
     return _conv2d(Geometry(stride, padding, dilation, int(groups)), x, w, b)
-
-
-def pair_of(name, value, least=1):
-    """An int of at least `least`, or a pair of them, as a pair."""
-    pair = (value, value) if checks.is_int(value) else value
-    ints = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(map(checks.is_int, pair))
-    if not ints or min(pair) < least:
-        kind = "a positive int" if least == 1 else f"an int of at least {least}"
-        raise ValueError(f"{name} must be {kind} or a pair of them; got {value!r}.")
-    return int(pair[0]), int(pair[1])
-
-
-def pads_of(padding, sizes, reach, stride):
-    """Padding in any of its forms as ((top, bottom), (left, right))."""
-    if padding == "VALID":
-        return ((0, 0), (0, 0))
-    if padding == "SAME":
-        short = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, reach, stride, strict=True)]
-        return tuple((n // 2, n - n // 2) for n in short)
-    pairs = (padding, padding) if checks.is_int(padding) else padding
-    if isinstance(pairs, (tuple, list)) and len(pairs) == 2:
-        pairs = [(p, p) if checks.is_int(p) else p for p in pairs]
-        if all(isinstance(p, (tuple, list)) and len(p) == 2 for p in pairs):
-            if all(checks.is_int(n) and n >= 0 for p in pairs for n in p):
-                return tuple((int(before), int(after)) for before, after in pairs)
-    raise ValueError(
-        'padding must be an int, (h, w), ((top, bottom), (left, right)), none below 0, "SAME" or "VALID"; '
-        f"got {padding!r}."
-    )

@@ -1,14 +1,14 @@
-"""The forms in which a convolution and its two gradients are computed, and which one is taken when.
+"""The forms in which a convolution and its two gradients can be computed: mathematics, true of every machine.
 
 The derivation stands at the head of `conv.py`: dx by residues, and dw as a correlation, are its last two equations. Two
-more forms serve layers of few channels: all patches as one matrix, and blocks of positions as channels.
+more forms serve layers of few channels: all patches as one matrix, and blocks of positions as channels. Which form is
+taken when is in `conv_choice.py`.
 """
 
 import itertools
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -24,53 +24,18 @@ class Geometry(NamedTuple):
     groups: int
 
 
-# Which form computes what, by shape. Measured with `benchmarks/layers.py` on 2 cores of a Zen 4 CPU with the settings
-# of jaxrl.runtime, as a ratio of times to XLA's own form:
-# - one product with patches, one channel, 3x3/2: forward 0.43, dw 0.7; with 32 channels 3.
-# - dx by residues, 32 channels, 3x3/2: 0.13 to 0.5 (21x21), 0.7 (11x11), 1.1 (6x6). XLA's own form may win on small
-#   layers, but XLA:CPU (jaxlib 0.10.2) ends the process over it on some shapes: jax.grad of a plain convolution of
-#   [1, 6, 6, 4] with a kernel of 2x4, stride (2, 4) and padding (1, 2) does. So it is not taken.
-# - dx from one product and a sum: 0.2 of by residues for one channel, 3x3/2; where x has MUCH_BEYOND hundredths of the
-#   positions that dy times the stride has, as of 9x9 with a kernel of 3x3, 0.6; of 20x20 with 4x4/2 (123) 1.1.
-# - dx and dw in blocks, 4 channels, 8x8/4: 0.4 and 0.75; with 32 channels 1.1.
-# - dw a few examples at a time, and the rows of x as rows of numbers, of 320 pictures, 32 channels, 3x3/2: 0.6 (21x21),
-#   0.7 (11x11); where all of dy fits into the cache the parts are slower, 1.15.
-# - a forward pass alone, as of a target network: kept out of fusions of many layers, where XLA:CPU runs convolutions
-#   slower, 0.5 for the Nature network on 32 pictures and 0.87 on 64; with 32 outputs (A3C network) 1.1.
-# On other backends the vendor's kernels, which XLA's own form reaches, are taken for all.
-FEW_INPUTS = 32  # taps times channels that one output reads
-FEW_CHANNELS = 4
-MUCH_BEYOND = 150
-MANY_OUTPUTS = 64  # of a convolution that is kept apart
-CACHED = 2**18  # numbers of dy
-VECTOR = 16  # numbers that the processor works on at once
-MANY_PARTS = 20  # each is compiled by itself
+DENSE = Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
 
 
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
-
-
-def apart(w_shape) -> bool:
-    """Whether a forward pass that nothing is kept of is kept out of fusions."""
-    return _on_cpu() and w_shape[3] >= MANY_OUTPUTS
-
-
-def forward(geometry, x, w):
-    """y [B, H', W', O] without the bias."""
-    if _by_patches(geometry, w.shape):
-        return _forward_by_patches(geometry, x, w)
+def convolution(geometry, x, w):
+    """y [B, H', W', O] without the bias, as XLA has it."""
     stride, padding, dilation, groups = geometry
     return lax.conv_general_dilated(
         x, w, stride, padding, rhs_dilation=dilation, dimension_numbers=LAYOUT, feature_group_count=groups
     )
 
 
-def _by_patches(geometry, w_shape):
-    return _on_cpu() and geometry.groups == 1 and math.prod(w_shape[:3]) <= FEW_INPUTS
-
-
-def _forward_by_patches(geometry, x, w):
+def forward_by_patches(geometry, x, w):
     """y as one product: [kh kw C, B H' W']ᵀ times [kh kw C, O]."""
     size = _output_size(geometry, x.shape, w.shape)
     patches = _patches(geometry, x, w.shape, size)
@@ -85,9 +50,9 @@ def _output_size(geometry, x_shape, w_shape):
 
 
 def _patches(geometry, x, w_shape, size):
-    """What each tap and channel sees, for every output position: [kh kw C, B H' W'].
+    """What each tap and channel reads, for every output position: [kh kw C, B H' W'].
 
-    The positions stand last, so that each row is written in one go; forward and backward share it when compiled.
+    The positions come last, so that each row is written at once; forward and backward share it when compiled.
     """
     x = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
 
@@ -100,28 +65,15 @@ def _patches(geometry, x, w_shape, size):
     return jnp.stack([seen(*tap) for tap in itertools.product(*map(range, w_shape[:3]))])
 
 
-def input_gradient(geometry, x_shape, w, dy):
+def input_gradient_by_residues(geometry, x_shape, w, dy):
     """dx [B, H, W, C]: for each residue of the input position modulo the stride one dense convolution of dy."""
-    if _in_one_product(geometry, x_shape, w.shape, dy.shape):
-        return _input_gradient_in_one_product(geometry, x_shape, w, dy)
-    if _in_blocks(geometry, w.shape):
-        return _input_gradient_of_blocks(geometry, x_shape, w, dy)
-    stride, padding, dilation, groups = geometry
-    w = _swap_channels(w, groups)
-    if not _on_cpu():
-        return _dilated_input_gradient(geometry, x_shape, w, dy)
-    return interleave(lambda *residues: _phase(geometry, x_shape, w, dy, residues), stride, x_shape[1:3])
+    w = _swap_channels(w, geometry.groups)
+    phase = lambda *residues: _phase(geometry, x_shape, w, dy, residues)  # noqa: E731
+    return interleave(phase, geometry.stride, x_shape[1:3])
 
 
-def _in_one_product(geometry, x_shape, w_shape, dy_shape):
-    """Whether there are few input channels, or dx by residues would spend much of its work beyond the ends of dy."""
-    covered = math.prod((*geometry.stride, *dy_shape[1:3]))
-    beyond = 100 * math.prod(x_shape[1:3]) > MUCH_BEYOND * covered
-    return _by_patches(geometry, w_shape) or (_on_cpu() and geometry.groups == 1 and beyond)
-
-
-def _input_gradient_in_one_product(geometry, x_shape, w, dy):
-    """dx from [B H' W', kh kw C]: what each tap and channel hands back, added up where they read."""
+def input_gradient_in_one_product(geometry, x_shape, w, dy):
+    """dx from [B H' W', kh kw C]: what each tap and channel passes back, added up where it reads."""
     back = dy.reshape(-1, dy.shape[3]) @ w.reshape(-1, w.shape[3]).T
     back = back.reshape(*dy.shape[:3], *w.shape[:3])
 
@@ -193,9 +145,10 @@ def _taken(w, axis, taps):
     return lax.rev(lax.slice_in_dim(w, taps[-1], taps[0] + 1, step, axis), (axis,))
 
 
-def _dilated_input_gradient(geometry, x_shape, w, dy):
+def dilated_input_gradient(geometry, x_shape, w, dy):
     """dx as one convolution of dy with s − 1 zeros between its entries, the kernel reversed."""
     stride, padding, dilation, groups = geometry
+    w = _swap_channels(w, groups)
     pads = []
     for axis in range(2):
         reach = dilation[axis] * (w.shape[axis] - 1)
@@ -221,39 +174,26 @@ def _swap_channels(w, groups):
     return w.transpose(0, 1, 4, 3, 2).reshape(kh, kw, o // groups, groups * c)
 
 
-def weight_gradient(geometry, x, w_shape, dy):
-    """dw [kh, kw, C / g, O]."""
-    if _by_patches(geometry, w_shape):
-        patches = _patches(geometry, x, w_shape, dy.shape[1:3])
-        return (patches @ dy.reshape(-1, dy.shape[3])).reshape(w_shape)
-    if _in_blocks(geometry, w_shape):
-        return _weight_gradient_of_blocks(geometry, x, w_shape, dy)
-    return _sum_of_correlations(geometry, x, w_shape, dy)
+def weight_gradient_by_patches(geometry, x, w_shape, dy):
+    """dw [kh, kw, C, O] as one product of the patches with dy."""
+    patches = _patches(geometry, x, w_shape, dy.shape[1:3])
+    return (patches @ dy.reshape(-1, dy.shape[3])).reshape(w_shape)
 
 
-def _sum_of_correlations(geometry, x, w_shape, dy):
-    """dw from a few examples at a time, whose dy stays in the processor's cache while all of x is held against it."""
-    size = _examples_at_a_time(dy.shape)
+def sum_of_correlations(geometry, x, w_shape, dy, size, rows_as_one):
+    """dw [kh, kw, C / g, O], summed over parts of the batch of `size` examples."""
     parts = (slice(i, i + size) for i in range(0, max(len(x), 1), size))
-    return sum(_correlation(geometry, x[part], w_shape, dy[part]) for part in parts)
+    return sum(_correlation(geometry, x[part], w_shape, dy[part], rows_as_one) for part in parts)
 
 
-def _examples_at_a_time(dy_shape):
-    """All that there are, or a multiple of VECTOR: as many as a quarter of the cache holds the dy of."""
-    if not _on_cpu() or math.prod(dy_shape) <= CACHED:
-        return max(dy_shape[0], 1)
-    fitting = CACHED // (4 * math.prod(dy_shape[1:]))
-    return VECTOR * max(fitting // VECTOR, -(-dy_shape[0] // (VECTOR * MANY_PARTS)), 1)
-
-
-def _correlation(geometry, x, w_shape, dy):
+def _correlation(geometry, x, w_shape, dy, rows_as_one):
     """dw as a convolution of x whose kernel is dy: its positions are taps, and the batch is what is summed over.
 
-    Where the taps are neighbours, a row of x is taken as one row of W · C numbers, of which those C apart belong to
-    one channel: the batch then goes last, as the convolution wants it, by turning a matrix.
+    With `rows_as_one`, for neighbouring taps without groups, a row of x is one row of W · C entries, of which every
+    C-th belongs to the same channel: the batch then goes last, as the convolution wants it, by transposing a matrix.
     """
     stride, padding, dilation, groups = geometry
-    step = x.shape[3] if _on_cpu() and groups == dilation[1] == 1 else 1
+    step = x.shape[3] if rows_as_one else 1
     pads = []
     for axis, unit in enumerate((1, step)):
         span = dilation[axis] * (w_shape[axis] - 1) + stride[axis] * (dy.shape[1 + axis] - 1) + 1
@@ -275,15 +215,6 @@ def _correlation(geometry, x, w_shape, dy):
 # positions is taken for one position with s² times the channels.
 
 
-def _in_blocks(geometry, w_shape):
-    stride, _, dilation, groups = geometry
-    whole = all(k % s == 0 for k, s in zip(w_shape, stride, strict=False)) and stride != (1, 1)
-    return _on_cpu() and whole and w_shape[2] <= FEW_CHANNELS and dilation == (1, 1) and groups == 1
-
-
-DENSE = Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
-
-
 def _blocks(geometry, w_shape, dy):
     """(rows, columns) of the input, taps of the kernel, and channels, in blocks."""
     taps = tuple(k // s for k, s in zip(w_shape, geometry.stride, strict=False))
@@ -297,23 +228,23 @@ def _margins(geometry, x_shape, size):
     return ((0, 0, 0), *((p[0], s * n - p[0] - length, 0) for p, s, n, length in each), (0, 0, 0))
 
 
-def _weight_gradient_of_blocks(geometry, x, w_shape, dy):
-    """dw with blocks of positions as channels."""
+def weight_gradient_of_blocks(geometry, x, w_shape, dy, dense):
+    """dw with blocks of positions as channels; `dense(DENSE, x, w_shape, dy)` gives dw for stride 1."""
     (rows, cols), (th, tw), channels = _blocks(geometry, w_shape, dy)
     sh, sw = geometry.stride
     x = lax.pad(x, jnp.zeros((), x.dtype), _margins(geometry, x.shape, (rows, cols)))
     x = x.reshape(x.shape[0], rows, sh, cols, sw, w_shape[2]).transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(x.shape[0], rows, cols, channels)
-    dw = _sum_of_correlations(DENSE, x, (th, tw, channels, w_shape[3]), dy)
+    dw = dense(DENSE, x, (th, tw, channels, w_shape[3]), dy)
     return dw.reshape(th, tw, sh, sw, *w_shape[2:]).transpose(0, 2, 1, 3, 4, 5).reshape(w_shape)
 
 
-def _input_gradient_of_blocks(geometry, x_shape, w, dy):
-    """dx with blocks of positions as channels."""
+def input_gradient_of_blocks(geometry, x_shape, w, dy, dense):
+    """dx with blocks of positions as channels; `dense(DENSE, x_shape, w, dy)` gives dx for stride 1."""
     (rows, cols), (th, tw), channels = _blocks(geometry, w.shape, dy)
     sh, sw = geometry.stride
     blocks = w.reshape(th, sh, tw, sw, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5).reshape(th, tw, channels, w.shape[3])
-    dx = input_gradient(DENSE, (x_shape[0], rows, cols, channels), blocks, dy)
+    dx = dense(DENSE, (x_shape[0], rows, cols, channels), blocks, dy)
     dx = dx.reshape(x_shape[0], rows, cols, sh, sw, x_shape[3]).transpose(0, 1, 3, 2, 4, 5)
     dx = dx.reshape(x_shape[0], rows * sh, cols * sw, x_shape[3])
     margins = [(-before, -after, 0) for before, after, _ in _margins(geometry, x_shape, (rows, cols))]

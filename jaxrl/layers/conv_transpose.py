@@ -5,7 +5,7 @@ the transposed convolution is that map, taken as a forward pass: y = Aᵀ x + b.
 
     dx = A dy                          the convolution itself
     dw[i, j] = Σ dy[s o + d i − p] x[o]    the convolution's weight gradient, with dy where it reads its input and x
-                                       where it gets its cotangent, for ⟨x, A dy⟩ is the same sum either way
+                                       where it gets its cotangent: ⟨x, A dy⟩ is the same sum either way
 """
 
 from functools import partial
@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
-from jaxrl.layers.conv import pads_of, pair_of
-from jaxrl.layers.conv_forms import Geometry, forward, input_gradient, weight_gradient
+from jaxrl.layers.conv_choice import forward, input_gradient, weight_gradient
+from jaxrl.layers.conv_forms import Geometry
 
 
 def _conv_transpose2d_fwd(geometry, sizes, x, w, b):
@@ -56,8 +56,8 @@ def conv_transpose2d(x, w, b, stride=1, padding=0, dilation=1, groups=1, output_
         far.
       dilation: int or (h, w), the distance between taps.
       groups: int that divides C and O.
-      output_padding: int or (h, w) from 0 up to stride − 1: rows and columns added at the end, for a strided
-        convolution makes one output size from several input sizes.
+      output_padding: int or (h, w) from 0 up to stride − 1: rows and columns added at the end, because a
+        strided convolution makes one output size from several input sizes.
 
     Returns: [B, H', W', O] with H' = s (H − 1) + d (kh − 1) + 1 − top − bottom + output_padding.
 
@@ -70,15 +70,15 @@ def conv_transpose2d(x, w, b, stride=1, padding=0, dilation=1, groups=1, output_
     if not checks.is_int(groups) or groups < 1 or x.shape[3] % groups:
         raise ValueError(f"groups must be a positive int that divides the {x.shape[3]} input channels; got {groups!r}.")
     if b is not None:
-        checks.shape("b", b, (w.shape[2] * groups,), "one number for each output channel, groups times the third of w")
-    stride, dilation = pair_of("stride", stride), pair_of("dilation", dilation)
-    extra = pair_of("output_padding", output_padding, least=0)
+        checks.shape("b", b, (w.shape[2] * groups,), "one entry for each output channel")
+    stride, dilation = checks.pair_of("stride", stride), checks.pair_of("dilation", dilation)
+    extra = checks.pair_of("output_padding", output_padding, least=0)
     if any(e >= s for e, s in zip(extra, stride, strict=True)):
         raise ValueError(f"output_padding must be less than the stride {stride}; got {output_padding!r}.")
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
     full = tuple(s * (n - 1) + r for s, n, r in zip(stride, x.shape[1:3], reach, strict=True))
     grown = tuple(s * n for s, n in zip(stride, x.shape[1:3], strict=True))
-    padding = pads_of(padding, grown, reach, stride)
+    padding = checks.pads_of(padding, grown, reach, stride)
     sizes = tuple(n - sum(p) + e for n, p, e in zip(full, padding, extra, strict=True))
     if min(sizes) < 1 or 0 in x.shape[1:3]:
         raise ValueError(f"x has shape {x.shape}: with padding {padding} nothing is left of the output {full}.")

@@ -44,7 +44,8 @@ def dropout(x, key, rate=0.5, deterministic=False) -> jax.Array:
       rate: a Python number, 0 ≤ rate < 1.
       deterministic: a Python bool; True returns x as it is, for evaluation.
 
-    Raises: ValueError when the rate is out of range, TypeError when x is not floating-point or the key is none.
+    Raises: ValueError when the rate is out of range, TypeError when x is not floating-point or `key` is not
+    a PRNG key.
     """
     (x,) = checks.floating(x=x)
     if not (isinstance(rate, numbers.Real) and 0 <= rate < 1):

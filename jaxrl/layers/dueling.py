@@ -34,7 +34,7 @@ def _best(advantage):
 
 @jax.custom_jvp
 def _largest(advantage):
-    """The maximum, whose derivative the first that has it takes alone: autodiff would halve a tie."""
+    """The maximum; its gradient goes to the first entry that attains it. Autodiff would split it among ties."""
     return advantage.max(-1, keepdims=True)
 
 

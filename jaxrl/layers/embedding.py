@@ -1,4 +1,4 @@
-"""A table of vectors, looked up by number."""
+"""A table of vectors, looked up by index."""
 
 from functools import partial
 
@@ -31,8 +31,8 @@ def embedding(ids, table) -> jax.Array:
         y[..., :] = table[ids[...], :]                   dtable[v, :] = Σ dy[..., :] over the places with ids[...] = v
 
     It is the product of one-hot rows with the table; the gradient adds each row of dy to the row that was read. As
-    everywhere in JAX a number beyond the table reads its last row and leaves no gradient; a negative one counts from
-    the end. Only ids are kept.
+    everywhere in JAX an id beyond the table reads its last row and leaves no gradient; a negative one counts from the
+    end. Only ids are kept.
 
     Args:
       ids: int [...].

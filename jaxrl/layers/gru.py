@@ -1,7 +1,7 @@
 """The gated recurrent unit: one step, and a sequence with resets.
 
 Gates stand in the order r, z, n along the last axis of w_ih, w_hh and b, as in PyTorch; of PyTorch's second bias only
-the part of n is kept, b_hn, for the parts of r and z add to those of b. Sequences are time-major.
+the part of n is kept, b_hn, because the parts of r and z add to those of b. Sequences are time-major.
 
     a = x w_ih + b               u = h_tm1 w_hh + [0, 0, b_hn]           both cut into their parts r, z, n
     r = σ(a_r + u_r)             z = σ(a_z + u_z)             n = tanh(a_n + r u_n)             h = (1 − z) n + z h_tm1

@@ -49,5 +49,5 @@ def linear(x, w, b) -> jax.Array:
     checks.rows(x)
     checks.shape("w", w, (x.shape[-1], None), "its rows are the last axis of x")
     if b is not None:
-        checks.shape("b", b, (w.shape[1],), "one number for each column of w")
+        checks.shape("b", b, (w.shape[1],), "one entry for each column of w")
     return _linear(x, w, b)

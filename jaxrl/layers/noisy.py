@@ -8,7 +8,7 @@ from jaxrl.layers import checks
 
 
 def factorized_noise(key, inputs, outputs, dtype=jnp.float32) -> tuple[jax.Array, jax.Array]:
-    """Noise for `noisy_linear`: f(ε) = sgn(ε) √|ε| of I + O normal numbers ε, where a full matrix would need I O.
+    """Noise for `noisy_linear`: f(ε) = sgn(ε) √|ε| of I + O normal samples ε, where a full matrix would need I O.
 
     Args:
       key: a PRNG key of `jax.random`.
@@ -17,7 +17,7 @@ def factorized_noise(key, inputs, outputs, dtype=jnp.float32) -> tuple[jax.Array
 
     Returns: (noise_in [I], noise_out [O]).
 
-    Raises: TypeError when the key is none, ValueError when inputs or outputs are not whole numbers above 0.
+    Raises: TypeError when `key` is not a PRNG key, ValueError when inputs or outputs are not integers above 0.
     """
     checks.key(key)
     checks.widths(inputs=inputs, outputs=outputs)
@@ -80,7 +80,7 @@ def noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out) -> jax.Array:
     checks.shape("w", w, (x.shape[-1], None), "its rows are the last axis of x")
     checks.shape("w_sigma", w_sigma, w.shape, "that of w")
     for name, vector in {"b": b, "b_sigma": b_sigma, "noise_out": noise_out}.items():
-        checks.shape(name, vector, (w.shape[1],), "one number for each column of w")
-    checks.shape("noise_in", noise_in, (w.shape[0],), "one number for each row of w")
+        checks.shape(name, vector, (w.shape[1],), "one entry for each column of w")
+    checks.shape("noise_in", noise_in, (w.shape[0],), "one entry for each row of w")
     noise = lax.stop_gradient((noise_in, noise_out))  # in the gradient of a gradient too
     return _noisy_linear(x, w, b, w_sigma, b_sigma, *noise)

@@ -31,7 +31,7 @@ def _like(a, x):
 
 
 def _wide(*arrays):
-    """Arrays of half precision in float32: sums of many numbers need the digits."""
+    """Arrays of half precision in float32: sums of many entries need the digits."""
     return tuple(a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in arrays)
 
 
@@ -45,7 +45,7 @@ def _mean(axis, a, scale=1.0):
 
 
 def _normalized(x, mean, var, epsilon):
-    """x̂ and r. A variance beyond the largest number gives r = 0 and x̂ = 0."""
+    """x̂ and r. An infinite variance gives r = 0 and x̂ = 0."""
     r = lax.rsqrt(var + epsilon)
     return (x - mean) * r, r
 
@@ -109,7 +109,7 @@ def layer_norm(x, scale, bias, epsilon=1e-5) -> jax.Array:
 def _infer_fwd(epsilon, x, scale, bias, mean, var):
     wide, scale_, bias_, mean_, var_ = _wide(x, scale, bias, mean, var)
     slope = scale_ * lax.rsqrt(var_ + epsilon)
-    y = _like(slope, x) * (wide - _like(mean_, x)) + _like(bias_, x)  # slope · mean apart would cost digits
+    y = _like(slope, x) * (wide - _like(mean_, x)) + _like(bias_, x)  # slope · x − slope · mean would lose digits
     return y.astype(x.dtype), (x, scale, mean, var)
 
 
@@ -183,7 +183,7 @@ def _check(x, epsilon, scale, bias, **running):
     (x,), (scale, bias) = checks.floating(x=x), checks.floating(scale=scale, bias=bias)
     checks.rows(x)
     for name, vector in {"scale": scale, "bias": bias, **running}.items():
-        checks.shape(name, vector, (x.shape[-1],), "one number for each entry of the last axis of x")
+        checks.shape(name, vector, (x.shape[-1],), "one entry for each entry of the last axis of x")
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0; got {epsilon!r}.")
     return x, scale, bias

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import larger
-from jaxrl.layers.conv import pads_of, pair_of
 from jaxrl.layers.conv_forms import interleave
 
 
@@ -45,7 +44,7 @@ class Window(NamedTuple):
 
 
 def _tap(window, x, tap):
-    """What tap (i, j) sees of the padded x, for every output: [B, H', W', C]."""
+    """What tap (i, j) reads of the padded x, for every output: [B, H', W', C]."""
     ends = (i + s * (o - 1) + 1 for i, s, o in zip(tap, window.stride, window.outputs(), strict=True))
     rows, cols = (slice(i, end, s) for i, end, s in zip(tap, ends, window.stride, strict=True))
     return x[:, rows, cols]
@@ -54,8 +53,8 @@ def _tap(window, x, tap):
 def _spread(window, of_tap, *arrays):
     """dx [B, H, W, C] from `of_tap(number, *arrays)`, the cotangent that goes through a tap, of arrays [B, H', W', C].
 
-    The arrays get zeros around them once, and of these is cut what a tap needs: moving them by a padding for each tap
-    takes XLA:CPU six times as long.
+    The arrays are padded with zeros once, and each tap takes a slice: padding them anew for each tap takes XLA:CPU six
+    times as long.
     """
     counts = [-(-n // s) for n, s in zip(window.sizes, window.stride, strict=True)]
     firsts = window.firsts()
@@ -79,11 +78,11 @@ def _spread(window, of_tap, *arrays):
 
 
 def _max_fwd(window, x):
-    """The largest entry of each window, and the number of the first tap that sees it."""
+    """The largest entry of each window, and the index of the first tap that reads it."""
     padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-jnp.inf)
     seen = [_tap(window, padded, tap) for tap in window.taps()]
     y = reduce(larger, seen)
-    # Found first and then looked for: XLA:CPU does both at once in three times as long. So it is kept from that.
+    # The maximum first, then its index: fused into one loop, as XLA:CPU would do, they take three times as long.
     y = jax.lax.optimization_barrier(y)
     index = jnp.zeros(y.shape, jnp.uint8 if len(seen) <= 256 else jnp.int32)
     for number, entry in reversed(list(enumerate(seen))):
@@ -110,7 +109,7 @@ def max_pool2d(x, window, stride=None, padding=0) -> jax.Array:
         y[n, o, v, c] = max_ij x[n, s o + i − p, s v + j − p, c]                        with x = −∞ outside
         dx[n, u, w, c] = Σ dy[n, o, v, c] over the windows (o, v) whose maximum stands at (u, w)
 
-    Where several entries of a window tie, the first in row-major order gets the whole gradient. Only the number of the
+    Where several entries of a window tie, the first in row-major order gets the whole gradient. Only the index of the
     winning tap is kept for the backward pass, one byte an output (four where a window has more than 256 taps).
 
     Args:
@@ -189,9 +188,9 @@ def global_avg_pool2d(x) -> jax.Array:
 def _window(x, window, stride, padding) -> Window:
     checks.floating(x=x)
     checks.images(x)
-    window = pair_of("window", window)
-    stride = window if stride is None else pair_of("stride", stride)
-    padding = pads_of(padding, x.shape[1:3], window, stride)
+    window = checks.pair_of("window", window)
+    stride = window if stride is None else checks.pair_of("stride", stride)
+    padding = checks.pads_of(padding, x.shape[1:3], window, stride)
     for axis, size, pads, reach in zip("HW", x.shape[1:3], padding, window, strict=True):
         if max(pads) >= reach:
             raise ValueError(f"padding {pads} along {axis} must be less than the window of {reach}.")

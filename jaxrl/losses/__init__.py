@@ -1,8 +1,8 @@
 """Losses: scalars with derived gradients.
 
 A loss is Σ weight · (loss of a row) over all rows, so that one argument masks, averages and takes importance weights.
-A weight is one number for each row, or one for all; where it is left out it is 1 / (number of rows), and the loss is
-the mean. 0 masks a row even where its loss is infinite. It has a gradient like any other argument: the loss of its row,
+There is one weight for each row, or one for all; where it is left out it is 1 / (number of rows), and the loss is the
+mean. 0 masks a row even where its loss is infinite. It has a gradient like any other argument: the loss of its row,
 or of all.
 """
 

@@ -1,4 +1,4 @@
-"""What losses of a choice share: which entry of a row counts, and the probabilities of all."""
+"""What losses of a choice share: the entry of a row that was chosen, and the log-probabilities of all."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ def within(index, count: int) -> jax.Array:
 
 
 def log_probabilities(logits) -> jax.Array:
-    """log_softmax, with the lowest finite number for log 0: p log p must be 0 for p = 0, and 0 · ∞ is no number."""
+    """log_softmax, clipped to the lowest finite number, so that p log p is 0 and not NaN at p = 0."""
     return jnp.maximum(log_softmax(logits), jnp.finfo(logits.dtype).min)
 
 

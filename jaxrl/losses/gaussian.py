@@ -11,7 +11,7 @@ LOG_2 = 0.6931471805599453
 
 
 def _over(a, log_std):
-    """a e^(−log_std), with a factor that stays finite, for 0 · ∞ is no number."""
+    """a e^(−log_std), with a factor that stays finite: 0 · ∞ is NaN."""
     return a * jnp.minimum(jnp.exp(-log_std), jnp.finfo(a.dtype).max)
 
 

@@ -12,7 +12,7 @@ from jaxrl.losses import choice, weighting
 
 
 def _half_square(error):
-    return 0.5 * (error * error)  # the square in brackets: XLA knows one, and (0.5 * error) * error is none
+    return 0.5 * (error * error)  # in brackets XLA sees a square; (0.5 * error) * error is not one
 
 
 def _squared_fwd(prediction, target, weight):
@@ -52,7 +52,7 @@ def squared_loss(prediction, target, weight=None) -> jax.Array:
 
 def _huber_each(delta, error):
     if delta == math.inf:
-        return _half_square(error)  # in the other branch ∞ − ∞ would be no number
+        return _half_square(error)  # the other branch would give ∞ − ∞, which is NaN
     size = jnp.abs(error)
     return jnp.where(size <= delta, 0.5 * error * error, delta * (size - 0.5 * delta))
 
@@ -170,9 +170,9 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
     checks.shape("target", target, (*rows, None), "the rows of theta")
     if not target.shape[-1]:
         raise ValueError(f"target has shape {target.shape}: there is no mean over no targets.")
-    checks.shape("tau", tau, jnp.shape(theta)[-1:], "one number for each quantile of theta")
+    checks.shape("tau", tau, jnp.shape(theta)[-1:], "one entry for each quantile of theta")
     if not 0 < delta < math.inf:
-        raise ValueError(f"delta must be above 0 and finite, for the loss is divided by it; got {delta!r}.")
+        raise ValueError(f"delta must be above 0 and finite, because the loss is divided by it; got {delta!r}.")
     tau = lax.stop_gradient(tau)  # in the gradient of a gradient too
     return _quantile(float(delta), theta, target, tau, weighting.weights(weight, rows, theta))
 

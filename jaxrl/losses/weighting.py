@@ -13,12 +13,12 @@ def weights(weight, rows, like):
         return jnp.asarray(1 / max(math.prod(rows), 1), jnp.result_type(like))
     (weight,) = checks.floating(weight=weight)
     if jnp.ndim(weight):
-        checks.shape("weight", weight, rows, "one number for each row, or one for all")
+        checks.shape("weight", weight, rows, "one weight for each row, or one for all")
     return jnp.asarray(weight, jnp.result_type(like))
 
 
 def total(weight, each):
-    """Σ weight · each, in which a weight of 0 masks what is infinite: 0 · ∞ is no number."""
+    """Σ weight · each, in which a weight of 0 masks an infinite loss: 0 · ∞ is NaN."""
     each = each if weight.ndim else jnp.sum(each)
     limit = jnp.finfo(each.dtype).max
     return jnp.sum(weight * jnp.where(weight == 0, jnp.clip(each, -limit, limit), each))
@@ -30,5 +30,5 @@ def dweight(weight, dy, each):
 
 
 def over_entries(scale):
-    """A number for each row, or one for all, in a form that multiplies rows of entries."""
+    """One factor for each row, or one for all, in a shape that multiplies rows of entries."""
     return scale[..., None] if scale.ndim else scale

@@ -1,4 +1,4 @@
-"""Networks that act and judge: logits of a policy, and values."""
+"""Actor-critic networks: the logits of a policy, and values."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxrl.networks.modules import LSTM, unit_range
 
 
 class ActorCriticLSTM(nn.Module):
-    """The A3C-LSTM network of the origin, and its like for features.
+    """The A3C-LSTM network of pytorch-a3c, and the same for observations that are features.
 
         images:    x -> [conv 3x3/2, ELU] x 4 ------> LSTM -> actor: logits [T, B, A],  critic: values [T, B]
         features:  x -> hidden layers, each with ELU -> LSTM -> the same

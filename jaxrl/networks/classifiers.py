@@ -2,7 +2,7 @@
 
 The forms are those of "Dive into Deep Learning" by Zhang et al. (https://d2l.ai), chapters 7 and 8; where the published
 network is wider or deeper than the book's (AlexNet, ResNet, DenseNet), it is that of torchvision, parameter for
-parameter. `width` multiplies every hidden number of channels and units.
+parameter. `width` multiplies the channels and units of every hidden layer.
 """
 
 from typing import ClassVar
@@ -21,7 +21,7 @@ HE = nn.initializers.he_normal()  # keeps the size of activations through ReLUs
 class Classifier(nn.Module):
     """Images [B, H, W, C] to logits [B, classes]; what every network here has.
 
-    `training` is True while learning: batch statistics are used and move, and dropout acts. It needs
+    `training` is True while learning: batch statistics are used, the running ones updated, and dropout is on. It needs
     `apply(..., mutable=["batch_stats"], rngs={"dropout": key})` where the network has such layers.
     `smallest` is the least H and W that leave something behind the last pooling.
     """
@@ -31,13 +31,13 @@ class Classifier(nn.Module):
     smallest: ClassVar[int] = 1
 
     def wide(self, features: int) -> int:
-        """A hidden number of channels or units, at this width."""
+        """The channels or units of a hidden layer, at this width."""
         return max(1, round(self.width * features))
 
     def images(self, x):
         """The input in the network's range.
 
-        Raises: ValueError when it is no batch of images, or one of images that are too small.
+        Raises: ValueError when it is not a batch of images, or its images are too small.
         """
         checks.images(x)
         if min(x.shape[1:3]) < self.smallest:
@@ -54,7 +54,7 @@ def conv_relu(x, features, kernel, stride=1, padding=0):
 
 
 def conv_norm(x, training, features, kernel, stride=1, padding=0):
-    """A convolution and batch normalisation, whose shift makes a bias idle."""
+    """A convolution and batch normalisation, whose shift makes a bias unnecessary."""
     x = Conv2d(features, kernel, stride, padding, bias=False, w_init=HE)(x)
     return BatchNorm()(x, training)
 

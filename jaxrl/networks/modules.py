@@ -84,8 +84,8 @@ class LSTM(nn.Module):
 class BatchNorm(nn.Module):
     """`layers.batch_norm` over the last axis, with its parameters scale and bias.
 
-    The running statistics mean and var are variables of the collection `batch_stats`. With training=True they move, and
-    `apply` must be told `mutable=["batch_stats"]`; with training=False they are what x is normalised with.
+    The running statistics mean and var are variables of the collection `batch_stats`. With training=True they are
+    updated, and `apply` must be told `mutable=["batch_stats"]`; with training=False they are what x is normalised with.
     """
 
     momentum: float = 0.9
@@ -120,5 +120,5 @@ def unit_range(images) -> jax.Array:
 
 
 def parameter_count(params) -> int:
-    """How many numbers a tree of parameters (or of their shapes) holds."""
+    """How many values a tree of parameters (or of their shapes) holds."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

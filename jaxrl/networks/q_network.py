@@ -1,4 +1,4 @@
-"""Networks that judge actions: a value of each, or a distribution of its return."""
+"""Q-networks: a value for each action, or a distribution of its return."""
 
 from functools import partial
 
@@ -16,14 +16,15 @@ class QNetwork(nn.Module):
         features:  x ---------------------------------> hidden layers -> the same
 
     Weights before a ReLU start as in "Delving deep into rectifiers" by He et al. (https://arxiv.org/abs/1502.01852),
-    section 2.2, those of the heads near 0; noisy layers have a start of their own.
+    section 2.2, those of the heads near 0; noisy layers have an initialiser of their own.
 
     Attributes:
       num_actions: A.
       outputs: K.
       hidden: widths of the hidden layers, at least one; the last is that of the heads.
       dueling: "none", "mean" or "max".
-      noisy: hidden layers and heads carry learnt noise; `apply` then takes rngs={"noise": key}, and none for no noise.
+      noisy: hidden layers and heads carry learnt noise; `apply` then takes rngs={"noise": key}, without which there is
+        no noise.
     """
 
     num_actions: int
