@@ -1,7 +1,7 @@
 """Which form of a convolution is taken when: measured, so this is what another processor or a new jaxlib may change.
 
 Time over that of XLA's own form, from `benchmarks/layers.py` on 2 cores of a Zen 4 CPU with the settings of
-`jaxrl.shell.runtime` ("over residues": over that of dx by residues):
+`jaxrl.shell.runtime` ("over residues": over that of dx by residues; "over fused": over that within fusions):
 
     form                              layer                                               ratio
     y by patches                      1 channel, 3x3/2                                    0.43
@@ -19,9 +19,9 @@ Time over that of XLA's own form, from `benchmarks/layers.py` on 2 cores of a Ze
     dw in parts, rows as one          320 images, 32 channels, 3x3/2, 21x21               0.6
                                       320 images, 32 channels, 3x3/2, 11x11               0.7
     dw in parts                       where all of dy fits into the cache                 1.15
-    y alone, outside fusions          Nature network, 32 images                           0.5
-                                      Nature network, 64 images                           0.87
-                                      A3C network: 32 output channels                     1.1
+    y alone, outside fusions          Nature network, 32 images                           0.5, over fused
+                                      Nature network, 64 images                           0.87, over fused
+                                      A3C network: 32 output channels                     1.1, over fused
 
 XLA's own dx may win on small layers, but XLA:CPU (jaxlib 0.10.2) ends the process over it on some shapes: `jax.grad` of
 a plain convolution of [1, 6, 6, 4] with a kernel of 2x4, stride (2, 4) and padding (1, 2) does. A CPU never takes it.
