@@ -19,11 +19,11 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from jax import lax
 
 from jaxrl import sum_tree
-from jaxrl.agents.options import Count, Fraction, check_bounds
+from jaxrl.agents.options import Count, Fraction, Natural, check_bounds
 from jaxrl.returns import q_target
 from jaxrl.shell import cli, files, plots, provenance
 from jaxrl.shell.metrics import Progress
@@ -49,7 +49,7 @@ class Config:
     """Exponent of the priorities; 0 is uniform replay."""
     epsilon: Annotated[float, Interval(ge=LEAST_EPSILON, le=1)] = 1e-6
     """What every priority has beside the size of the last error, before the exponent."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Natural = 0
     """Seed of all learners; the same seed gives the same numbers."""
     output: Path = Path("runs/cliff_walk")
     """Folder for cliff_walk.json and curve.png; what it has of these names is replaced."""

@@ -11,12 +11,11 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 import tyro
-from annotated_types import Ge
 
 from jaxrl import environments, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import AGENTS, a3c
-from jaxrl.agents.options import Count, RunConfig, check_bounds
+from jaxrl.agents.options import Count, Natural, RunConfig, check_bounds
 from jaxrl.networks import pytorch_weights
 from jaxrl.shell import cli, files, folder, metrics, provenance, video
 from jaxrl.shell.checkpoint import Checkpoints
@@ -45,7 +44,7 @@ class Config:
     """Take the best action; by default A3C's are sampled from the policy, and DQN's now and then random."""
     num_envs: Count = 20
     """Environments that play at once; each plays an equal share of the games."""
-    seed: Annotated[int, Ge(0)] = 12345
+    seed: Natural = 12345
     """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path | None = None
     """File for the scores as JSON; by default evaluation.json in the run's folder, or beside the weights."""

@@ -22,11 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from annotated_types import Ge
 
 from jaxrl import rollout
 from jaxrl.agents import dqn
-from jaxrl.agents.options import Count, check_bounds
+from jaxrl.agents.options import Count, Natural, check_bounds
 from jaxrl.algorithms.dqn import action_values, apply
 from jaxrl.returns import gae
 from jaxrl.rollout import Row
@@ -49,7 +48,7 @@ class Config:
     """Take the best action; by default the run's evaluation epsilon makes it now and then random."""
     num_envs: Count = 10
     """Environments that play at once; each plays an equal share of the games."""
-    seed: Annotated[int, Ge(0)] = 12345
+    seed: Natural = 12345
     """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path = Path("results/overestimation")
     """Folder for overestimation.json and curve.png; made when missing."""

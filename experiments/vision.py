@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from annotated_types import Ge, Interval
 
-from jaxrl.agents.options import Count, check_bounds
+from jaxrl.agents.options import Count, Natural, check_bounds
 from jaxrl.losses import softmax_cross_entropy
 from jaxrl.nearest import unknown
 from jaxrl.networks import VISION, parameter_count
@@ -62,7 +62,7 @@ class Config:
     """Learning rate of Adam at the start; it falls to 0 along half a cosine."""
     shift: Annotated[float, Interval(ge=0, lt=PIXELS)] = 0.5
     """Farthest that a training image is moved at random along each axis, in pixels of the 8x8; 0 for not at all."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Natural = 0
     """Seed of the parameters, the batches and the shifts; the same seed gives the same numbers to the bit."""
     run_dir: Path | None = None
     """Folder for result.json and curve.png, which must not exist yet; by default runs/vision_NETWORK_SEED_TIME."""

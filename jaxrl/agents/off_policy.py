@@ -5,17 +5,16 @@ An algorithm brings its networks and their update; see `agent`.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from annotated_types import Ge
 
 from jaxrl import environments, parallel, replay, sum_tree
 from jaxrl.agent import Agent, Column, Storage
 from jaxrl.agents import options
-from jaxrl.agents.options import Count, Fraction, NotNegative, RunConfig, option
+from jaxrl.agents.options import Count, Fraction, Natural, NotNegative, RunConfig, option
 
 READING = 3.0  # times the replay's own size is what reading it from a checkpoint takes: 3,604 MiB for one of 1,200 MiB
 OTHERS = 1.25  # leaves a fifth of a memory to everything else
@@ -46,7 +45,7 @@ class Config(RunConfig):
     """Keep the replay in checkpoints, which makes a resumed run exact; without, it starts empty and fills up again."""
     learning_starts: Count = 20_000
     """Agent steps of random actions before the first update, resets counted in."""
-    target_period: Annotated[int, Ge(0)] = 1_000
+    target_period: Natural = 1_000
     """Updates (not steps) after which the target network is made equal to the online one; 0 for soft updates."""
     target_rate: Fraction = 0.005
     """How far a soft update moves the target network towards the online one."""

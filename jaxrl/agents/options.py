@@ -17,6 +17,7 @@ from jaxrl import environments
 from jaxrl.nearest import unknown
 
 Count = Annotated[int, Gt(0)]
+Natural = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
@@ -40,7 +41,7 @@ class RunConfig:
     """Python module to import first, which registers your own environment with Gymnasium."""
     preset: str = ""
     """Name of a set of other defaults than those shown; --preset NAME --help shows them."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Natural = 0
     """Seed of the parameters, the actions and the environments; the same seed gives the same run to the bit."""
     total_steps: Count = 10_000_000
     """Agent steps (not frames) to train for, over all environments. Schedules that end with the run, such as a decaying
@@ -63,7 +64,7 @@ class RunConfig:
     """Agent steps between two rows of metrics.csv."""
     checkpoint_every: Count = 500_000
     """Agent steps between two checkpoints; each starts fresh environments and one evaluation."""
-    evaluation_games: Annotated[int, Ge(0)] = 10
+    evaluation_games: Natural = 10
     """Whole games that each checkpoint plays beside training; 0 for none."""
     video: bool = True
     """Record one game of the final policy as video.mp4."""

@@ -3,9 +3,8 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
 
-from jaxrl.agents.options import Ge, Positive, check_bounds, option
+from jaxrl.agents.options import Natural, Positive, check_bounds, option
 from jaxrl.audit import table
 from jaxrl.audit.cases import SMALL, TIMED, Case, cases
 from jaxrl.audit.compare import Comparison, compare, over_bound
@@ -19,7 +18,7 @@ class Config:
 
     only: str = ""
     """Audit only the rows whose name contains this text; by default all."""
-    pairs: Annotated[int, Ge(0)] = 25
+    pairs: Natural = 25
     """Pairs of runs timed for each row, at least; 0 for none."""
     max_ratio: Positive | None = None
     """Also fail when a time ratio is above this."""
