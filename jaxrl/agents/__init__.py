@@ -5,6 +5,6 @@
 
 from types import ModuleType
 
-from jaxrl.agents import a3c, dqn
+from jaxrl.agents import a3c, dqn, reinforce
 
-AGENTS: dict[str, ModuleType] = {module.Config.algorithm: module for module in (a3c, dqn)}
+AGENTS: dict[str, ModuleType] = {module.Config.algorithm: module for module in (a3c, dqn, reinforce)}

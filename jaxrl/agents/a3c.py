@@ -13,7 +13,7 @@ from jaxrl.networks import ActorCriticLSTM
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(on_policy.Config):
+class Config(on_policy.ActorCriticConfig):
     """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames).
 
     There is one preset, a3c: the defaults shown for Atari, others for everything else.

@@ -29,21 +29,10 @@ class Config(RunConfig):
     """Optimiser; its statistics are shared by all workers."""
     gamma: Fraction = 0.99
     """Discount of a reward one agent step later."""
-    gae_lambda: Fraction = 1.0
-    """Mixing weight of generalised advantage estimation; 1 is the n-step return."""
     entropy_coefficient: NotNegative = 0.01
     """Weight of the policy's entropy in the loss."""
-    value_coefficient: NotNegative = 0.5
-    """Weight of half the squared value error in the loss."""
     max_grad_norm: Positive = 50.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
-
-    @property
-    def hyperparameters(self) -> actor_critic.Hyperparameters:
-        """What the loss depends on."""
-        return actor_critic.Hyperparameters(
-            self.gamma, self.gae_lambda, self.entropy_coefficient, self.value_coefficient
-        )
 
     @property
     def updates_per_turn(self) -> int:
@@ -54,6 +43,23 @@ class Config(RunConfig):
     def total_updates(self) -> int:
         """Updates in the whole run (reset rows aside)."""
         return max(1, self.updates_per_turn * self.total_steps // (self.t_max * self.num_envs))
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorCriticConfig(Config):
+    """Options of an on-policy agent whose critic bootstraps."""
+
+    gae_lambda: Fraction = 1.0
+    """Mixing weight of generalised advantage estimation; 1 is the n-step return."""
+    value_coefficient: NotNegative = 0.5
+    """Weight of half the squared value error in the loss."""
+
+    @property
+    def hyperparameters(self) -> actor_critic.Hyperparameters:
+        """What the loss depends on."""
+        return actor_critic.Hyperparameters(
+            self.gamma, self.gae_lambda, self.entropy_coefficient, self.value_coefficient
+        )
 
 
 def check(config: Config, spec):

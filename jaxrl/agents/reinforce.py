@@ -1,0 +1,75 @@
+"""REINFORCE as an agent: its options, its network, and how the two contracts are met."""
+
+import dataclasses
+from functools import partial
+from typing import ClassVar
+
+from jaxrl import parallel
+from jaxrl.agent import Agent
+from jaxrl.agents import on_policy, options
+from jaxrl.agents.options import Count
+from jaxrl.algorithms import actor_critic, reinforce
+from jaxrl.networks import ActorCriticLSTM
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(on_policy.Config):
+    """Train REINFORCE (an agent step is one action; with a frame skip of 4 it is 4 emulator frames).
+
+    There is one preset, reinforce: the defaults shown for Atari, others for everything else.
+    """
+
+    algorithm: ClassVar[str] = "reinforce"
+    name: ClassVar[str] = "REINFORCE"
+
+    t_max: Count = 128
+    """Agent steps of each environment in one segment; the rewards after it are not counted."""
+    hidden: Count = 256
+    """Width of the LSTM."""
+    widths: tuple[Count, ...] = ()
+    """Widths of the hidden layers before the LSTM, where observations are features and not images."""
+
+    @property
+    def introduction(self) -> str:
+        """What is printed before the run."""
+        return f"an update for every {self.t_max} steps of {self.num_envs} environments"
+
+
+CONTROL = {
+    "num_envs": 16, "hidden": 64, "widths": (64,), "learning_rate": 5e-3, "learning_rate_decay": True,
+    "max_grad_norm": 0.5, "entropy_coefficient": 0.0, "total_steps": 800_000, "log_every": 10_000,
+    "checkpoint_every": 400_000,
+}  # fmt: skip
+PRESETS = {"atari": {"reinforce": {}}, "control": {"reinforce": CONTROL}}
+preset = partial(options.preset, Config, PRESETS)
+
+
+def check(config: Config, spec):
+    """Raise ValueError, in one sentence, for options that cannot work."""
+    on_policy.check(config, spec)
+    if config.num_envs < 2 * config.device_count:
+        raise ValueError(f"the baseline needs 2 environments or more on each device; got --num-envs {config.num_envs}.")
+
+
+def make(config: Config, spec) -> Agent:
+    """REINFORCE for an environment."""
+    network = ActorCriticLSTM(spec.action.n, hidden=config.hidden, widths=config.widths)
+    hyper = reinforce.Hyperparameters(config.gamma, config.entropy_coefficient)
+    optimizer, axis_names = on_policy.optimizer_of(config), parallel.axis_names(config.device_count)
+
+    def act(params, memory, observation, first, key):
+        return *actor_critic.act(network, params, memory, observation, first, key), ()
+
+    def learn(learner, trajectory, key):
+        return reinforce.update(learner, trajectory, network, optimizer, hyper, axis_names)
+
+    return Agent(
+        policy=actor_critic.policy(network),
+        num_steps=config.t_max,
+        init=lambda key: reinforce.init(on_policy.init_params(network, spec, key), optimizer),
+        acting=lambda learner: learner.params,
+        act=act,
+        learn=learn,
+        frozen=lambda learner: learner.params,
+        shown=actor_critic.SHOWN,
+    )
