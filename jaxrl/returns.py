@@ -72,6 +72,23 @@ def q_target(r_t, discount_t, q_t, selector_t=None) -> jax.Array:
     return r_t + discount_t * q_t[best]
 
 
+def discounted_return(r_t, discount_t) -> jax.Array:
+    """The return from each step to the end of what is given.
+
+        G_t = r_t + γ_t G_{t+1},      G = 0 after the last step
+
+    It is the advantage (`gae`) of rewards over values of 0, with λ = 1.
+
+    Args:
+      r_t: rewards [T].
+      discount_t: γ_t, [T]; 0 where the episode ended.
+
+    Returns: G_t, [T].
+    """
+    zeros = jnp.zeros_like(r_t)
+    return gae(r_t, discount_t, zeros, zeros, jnp.ones_like(r_t))
+
+
 def n_step(r_t, discount_t, open_t) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Rewards of n steps as one, up to the end of the episode or of the stream.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl import environments
-from jaxrl.agents import a3c
+from jaxrl.agents import a3c, on_policy
 from jaxrl.shell import loop
 
 WORKERS, ENVS, LIMIT, T, SEGMENTS = 2, 4, 8, 6, 5
@@ -58,7 +58,7 @@ def over_time(leaf, w, b):
 
 def test_every_action_is_the_most_likely_one_of_that_workers_copy_memory_and_first(played):
     segments, copies, _ = played
-    network = a3c.network_of(CONFIG, environments.spec("CartPole-v1", "control"))
+    network = on_policy.network_of(CONFIG, environments.spec("CartPole-v1", "control"))
     actions = []
     for w, b in np.ndindex(WORKERS, ENVS // WORKERS):
         valid = over_time(segments.row.valid, w, b)

@@ -12,7 +12,7 @@ import pytest
 
 from jaxrl.agent import Agent, Column, Policy
 from jaxrl.agents.options import RunConfig
-from jaxrl.returns import gae
+from jaxrl.returns import discounted_return
 from jaxrl.shell import folder, launch
 
 
@@ -34,9 +34,8 @@ def make(config: Config, spec) -> Agent:
         return jnp.argmax(observation @ params["w"], -1).astype(jnp.int32), memory
 
     def loss(params, trajectory):
-        row, zeros = trajectory.row, jnp.zeros_like(trajectory.row.r_t)
-        going_on = 1.0 - row.done
-        returns = jax.vmap(gae, 1, 1)(row.r_t, 0.98 * going_on, zeros, zeros, going_on)
+        row = trajectory.row
+        returns = jax.vmap(discounted_return, 1, 1)(row.r_t, 0.98 * (1.0 - row.done))
         log_pi = jax.nn.log_softmax(trajectory.observation @ params["w"])
         taken = jnp.take_along_axis(log_pi, row.a_t[..., None], -1)[..., 0]
         return -jnp.mean(taken * (returns - returns.mean()), where=row.valid)

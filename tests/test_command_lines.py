@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl import agents, shell
-from jaxrl.agents import AGENTS
+from jaxrl import shell
+from jaxrl.agents import AGENTS, optimizers
 from jaxrl.shell import cli
 
 OF_AGENTS = ["--env=Riverrad-v5", "--total-steps=-3", "--preset=natur", "--optimizer=adm"]
@@ -74,12 +74,18 @@ def test_every_option_has_its_help(script, monkeypatch, capsys):
 
 @pytest.mark.parametrize("script", MISTAKES, indirect=True)
 def test_every_option_is_read(script):
-    rooms = (agents, shell) if script.__name__ in AGENTS else ()
-    paths = [Path(script.__file__), *(path for room in rooms for path in Path(room.__file__).parent.glob("*.py"))]
-    source = "".join(without_checks(path.read_text()) for path in paths)
+    source = "".join(without_checks(path.read_text()) for path in readers_of(script))
     for field in dataclasses.fields(config_of(script)):
         used = rf'(config|self)\.{field.name}\b|"{field.name}"(?!:)'  # with a colon it is an entry of a preset
         assert re.search(used, source), f"{field.name} is read nowhere"
+
+
+def readers_of(script) -> list[Path]:
+    """The files that may read a script's options: its own, and of an agent its modules and the shell."""
+    if script.__name__ not in AGENTS:
+        return [Path(script.__file__)]
+    own = {inspect.getmodule(each) for each in config_of(script).__mro__[:-1]} | {AGENTS[script.__name__], optimizers}
+    return [*(Path(module.__file__) for module in own), *Path(shell.__file__).parent.glob("*.py")]
 
 
 def without_checks(source: str) -> str:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.returns import categorical_projection, gae, n_step, q_target
+from jaxrl.returns import categorical_projection, discounted_return, gae, n_step, q_target
 
 R_T = np.array([1.0, 0.0, -1.0, 2.0])
 V = np.array([0.5, 1.0, -0.5, 0.25, 3.0])
@@ -111,3 +111,8 @@ def test_categorical_projection():
 def test_other_shapes_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_discounted_return_is_the_sum_of_what_comes():
+    r_t, discount_t = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([0.5, 0.0, 0.5, 0.5])
+    np.testing.assert_allclose(discounted_return(r_t, discount_t), [2.0, 2.0, 8.0, 8.0])

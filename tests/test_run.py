@@ -354,12 +354,19 @@ def test_keys_go_through_a_checkpoint(tmp_path):
         checkpoints.restore_policy({"p": np.float32(0)}, 7)
 
 
-def test_a3c_learns_to_balance_the_pole(tmp_path):
-    """The preset reaches the 475 of 500 points at which Gymnasium calls the task solved."""
-    config = dataclasses.replace(a3c.preset(None, "CartPole-v1"), evaluation_games=0, video=False)
-    agent = a3c.make(config, config.spec())
-    run_dir = folder.new_run(dataclasses.replace(config, run_dir=tmp_path / "run"))
-    state, *_ = launch.run(agent, config, run_dir)
+def greedy_score(name: str, run_dir, **options) -> float:
+    """The mean of 50 whole games of CartPole, played greedily by an agent that its preset trained."""
+    algorithm = AGENTS[name]
+    config = algorithm.preset(None, "CartPole-v1")
+    config = dataclasses.replace(config, run_dir=run_dir, evaluation_games=0, video=False, **options)
+    agent = launch.agent_of(algorithm, config)
+    state, *_ = launch.run(agent, config, folder.new_run(config))
     pool = config.make_pool(50, seed=1, training=False)
-    scores = play(agent.policy, loop.frozen(agent, state)["params"], pool, 50, jax.random.key(0), greedy=True)
-    assert scores.summary()["mean"] >= 475
+    params = loop.frozen(agent, state)["params"]
+    return play(agent.policy, params, pool, 50, jax.random.key(0), greedy=True).summary()["mean"]
+
+
+@pytest.mark.parametrize("name", ["a3c", "reinforce"])
+def test_a_preset_balances_the_pole(name, tmp_path):
+    """To the 475 of 500 points at which Gymnasium calls the task solved."""
+    assert greedy_score(name, tmp_path / "run") >= 475

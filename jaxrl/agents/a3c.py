@@ -8,8 +8,7 @@ from jaxrl import parallel
 from jaxrl.agent import Agent
 from jaxrl.agents import on_policy, options
 from jaxrl.agents.options import Count
-from jaxrl.algorithms import a3c, actor_critic
-from jaxrl.networks import ActorCriticLSTM
+from jaxrl.algorithms import a3c
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +25,6 @@ class Config(on_policy.ActorCriticConfig):
     """Asynchronous workers on each device; a worker's gradient is num_workers - 1 updates old (1 is A2C)."""
     worker_map: Literal["auto", "vmap", "map"] = "auto"
     """How workers are run: all at once (vmap), in turn (map), or what is faster on this backend (auto)."""
-    hidden: Count = 256
-    """Width of the LSTM."""
-    widths: tuple[Count, ...] = ()
-    """Widths of the hidden layers before the LSTM, where observations are features and not images."""
 
     @property
     def streams(self) -> int:
@@ -68,14 +63,9 @@ def check(config: Config, spec):
     )
 
 
-def network_of(config: Config, spec) -> ActorCriticLSTM:
-    """The network for an environment."""
-    return ActorCriticLSTM(spec.action.n, hidden=config.hidden, widths=config.widths)
-
-
 def make(config: Config, spec) -> Agent:
     """A3C for an environment."""
-    network = network_of(config, spec)
+    network = on_policy.network_of(config, spec)
     optimizer, map_workers = on_policy.optimizer_of(config), parallel.map_groups(config.worker_map)
     axis_names = parallel.axis_names(config.device_count)
 
@@ -88,14 +78,12 @@ def make(config: Config, spec) -> Agent:
     def learn(learner, segments, key):
         return a3c.update(learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names)
 
-    return Agent(
-        policy=actor_critic.policy(network),
-        num_steps=config.t_max,
-        init=init,
+    return on_policy.agent(
+        config,
+        network,
+        init,
+        learn,
         acting=lambda learner: learner.copies,
         act=act,
-        learn=learn,
-        frozen=lambda learner: learner.params,
-        shown=actor_critic.SHOWN,
         arrange=lambda trajectory: a3c.split_workers(trajectory, config.num_workers),
     )

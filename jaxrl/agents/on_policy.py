@@ -1,4 +1,4 @@
-"""What agents share that learn from the newest trajectory alone: their options, optimiser and first parameters."""
+"""The chassis of agents that learn from the newest trajectory alone: their options, network, optimiser and wiring."""
 
 import dataclasses
 from functools import partial
@@ -7,10 +7,12 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import optax
 
+from jaxrl.agent import Agent
 from jaxrl.agents import options
 from jaxrl.agents.optimizers import clipped
 from jaxrl.agents.options import Count, Fraction, NotNegative, Positive, RunConfig
 from jaxrl.algorithms import actor_critic
+from jaxrl.networks import ActorCriticLSTM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +28,17 @@ class Config(RunConfig):
     learning_rate_decay: bool = False
     """Let the learning rate fall linearly to 0 at total_steps."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    """Optimiser; its statistics are shared by all workers."""
+    """Optimiser."""
     gamma: Fraction = 0.99
     """Discount of a reward one agent step later."""
     entropy_coefficient: NotNegative = 0.01
     """Weight of the policy's entropy in the loss."""
     max_grad_norm: Positive = 50.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
+    hidden: Count = 256
+    """Width of the LSTM."""
+    widths: tuple[Count, ...] = ()
+    """Widths of the hidden layers before the LSTM, where observations are features and not images."""
 
     @property
     def updates_per_turn(self) -> int:
@@ -75,7 +81,31 @@ def optimizer_of(config: Config) -> optax.GradientTransformation:
     return clipped(config, rules[config.optimizer])
 
 
+def network_of(config: Config, spec) -> ActorCriticLSTM:
+    """The network for an environment."""
+    return ActorCriticLSTM(spec.action.n, hidden=config.hidden, widths=config.widths)
+
+
 def init_params(network, spec, key):
     """The parameters of a network with a memory, from nothing."""
     observation = jnp.zeros((1, 1, *spec.observation.shape), spec.observation.dtype)
     return network.init(key, observation, network.initial_memory(1), jnp.zeros((1, 1), bool))
+
+
+def agent(config: Config, network, init, learn, **own) -> Agent:
+    """An on-policy agent.
+
+    Args:
+      config, network: see `Config` and `network_of`.
+      init, learn: as in `Agent`; the learner has `params`.
+      own: other members of `Agent`, where the agent does not act with `params` as it does when frozen.
+    """
+
+    def act(params, memory, observation, first, key):
+        return *actor_critic.act(network, params, memory, observation, first, key), ()
+
+    def params_of(learner):
+        return learner.params
+
+    shared = {"acting": params_of, "act": act, "frozen": params_of, "shown": actor_critic.SHOWN}
+    return Agent(actor_critic.policy(network), config.t_max, init, learn=learn, **shared | own)

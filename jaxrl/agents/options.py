@@ -70,6 +70,11 @@ class RunConfig:
     """Record one game of the final policy as video.mp4."""
 
     @property
+    def introduction(self) -> str:
+        """What is printed before the run."""
+        return f"{self.name} in {self.num_envs} environments"
+
+    @property
     def title(self) -> str:
         """What the run is, for a figure."""
         return f"{self.name} on {self.env}, protocol {self.protocol}, seed {self.seed}"

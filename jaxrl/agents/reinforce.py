@@ -8,8 +8,7 @@ from jaxrl import parallel
 from jaxrl.agent import Agent
 from jaxrl.agents import on_policy, options
 from jaxrl.agents.options import Count
-from jaxrl.algorithms import actor_critic, reinforce
-from jaxrl.networks import ActorCriticLSTM
+from jaxrl.algorithms import descent, reinforce
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +23,6 @@ class Config(on_policy.Config):
 
     t_max: Count = 128
     """Agent steps of each environment in one segment; the rewards after it are not counted."""
-    hidden: Count = 256
-    """Width of the LSTM."""
-    widths: tuple[Count, ...] = ()
-    """Widths of the hidden layers before the LSTM, where observations are features and not images."""
 
     @property
     def introduction(self) -> str:
@@ -53,23 +48,14 @@ def check(config: Config, spec):
 
 def make(config: Config, spec) -> Agent:
     """REINFORCE for an environment."""
-    network = ActorCriticLSTM(spec.action.n, hidden=config.hidden, widths=config.widths)
+    network, optimizer = on_policy.network_of(config, spec), on_policy.optimizer_of(config)
     hyper = reinforce.Hyperparameters(config.gamma, config.entropy_coefficient)
-    optimizer, axis_names = on_policy.optimizer_of(config), parallel.axis_names(config.device_count)
+    axis_names = parallel.axis_names(config.device_count)
 
-    def act(params, memory, observation, first, key):
-        return *actor_critic.act(network, params, memory, observation, first, key), ()
+    def init(key):
+        return descent.init(on_policy.init_params(network, spec, key), optimizer)
 
     def learn(learner, trajectory, key):
         return reinforce.update(learner, trajectory, network, optimizer, hyper, axis_names)
 
-    return Agent(
-        policy=actor_critic.policy(network),
-        num_steps=config.t_max,
-        init=lambda key: reinforce.init(on_policy.init_params(network, spec, key), optimizer),
-        acting=lambda learner: learner.params,
-        act=act,
-        learn=learn,
-        frozen=lambda learner: learner.params,
-        shown=actor_critic.SHOWN,
-    )
+    return on_policy.agent(config, network, init, learn)

@@ -20,6 +20,7 @@ from jax import lax
 
 from jaxrl import parallel
 from jaxrl.algorithms import actor_critic
+from jaxrl.algorithms.descent import descend
 from jaxrl.rollout import Trajectory
 
 
@@ -82,8 +83,7 @@ def update(state: State, segments: Trajectory, network, optimizer, hyper, map_wo
 
     def turn(shared, worker_gradient):
         params, statistics = shared
-        updates, statistics = optimizer.update(worker_gradient, statistics, params)
-        params = optax.apply_updates(params, updates)
+        params, statistics = descend(params, statistics, worker_gradient, optimizer)
         return (params, statistics), (params, optax.tree.norm(worker_gradient))
 
     (params, statistics), (copies, norms) = lax.scan(turn, (state.params, state.optimizer), gradients)

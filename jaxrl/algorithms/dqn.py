@@ -25,6 +25,7 @@ from jax import lax
 from jaxrl import layers, parallel
 from jaxrl.agent import Policy
 from jaxrl.algorithms import targets
+from jaxrl.algorithms.descent import descend
 from jaxrl.losses import categorical_cross_entropy, q_learning_loss, quantile_huber_loss
 from jaxrl.returns import categorical_projection, q_target
 
@@ -213,8 +214,7 @@ def update(state: State, batch, weight, key, network, optimizer, hyper: Hyperpar
         state.params, state.target, network, batch, weight, key, hyper
     )
     gradient, report = parallel.mean((gradient, report), axis_names)
-    updates, statistics = optimizer.update(gradient, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params, statistics = descend(state.params, state.optimizer, gradient, optimizer)
     count = state.updates + 1
     report |= {"gradient_norm": optax.tree.norm(gradient)}
     target = targets.update_target(state.target, params, count, hyper.target_period, hyper.target_rate)

@@ -2,16 +2,17 @@
 
     G_t = r_t + γ G_{t+1},  0 after the end of an episode or of the segment         b_t = mean of G_t over the streams
 
-    ∇J = E Σ_t (G_t − b_t) ∇log π(a_t)        for E ∇log π(a_t) = Σ_a ∇π(a) = ∇1 = 0, whatever b_t, if a_t is not in it
+    ∇J = E Σ_t (G_t − b_t) ∇log π(a_t)
 
-a_t is in b_t by its own G_t, which scales its gradient by 1 − 1/B and turns it nowhere. What comes after a segment is
-not counted; as the cut is at the same step for all streams, b_t takes it out of the noise.
+A baseline that does not depend on a_t changes nothing in expectation, since E ∇log π(a_t) = Σ_a ∇π(a) = ∇1 = 0. Of b_t
+one part in B is the stream's own G_t, which scales its gradient by 1 − 1/B. What comes after a segment is not counted;
+as the segment ends at the same step for all streams, b_t takes most of that out of the noise.
 
 Source: "Simple statistical gradient-following algorithms for connectionist reinforcement learning" by Williams
 (doi:10.1007/BF00992696).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,9 @@ import optax
 
 from jaxrl import parallel
 from jaxrl.algorithms import actor_critic
+from jaxrl.algorithms.descent import State, descend
 from jaxrl.losses import actor_critic_loss
-from jaxrl.returns import gae
+from jaxrl.returns import discounted_return
 from jaxrl.rollout import Row, Trajectory
 
 
@@ -31,22 +33,9 @@ class Hyperparameters(NamedTuple):
     entropy_coefficient: float = 0.01
 
 
-class State(NamedTuple):
-    """The parameters, and the optimiser's statistics."""
-
-    params: Any
-    optimizer: Any
-
-
-def init(params, optimizer: optax.GradientTransformation) -> State:
-    """Before the first update."""
-    return State(params, optimizer.init(params))
-
-
 def returns(row: Row, gamma: float) -> tuple[jax.Array, jax.Array]:
     """G_t and b_t, [T, B] each; reset rows are not in the mean, which is 0 where there are only those."""
-    zeros, going_on = jnp.zeros_like(row.r_t), 1.0 - row.done
-    return_t = jax.vmap(gae, in_axes=1, out_axes=1)(row.r_t, gamma * going_on, zeros, zeros, going_on)
+    return_t = jax.vmap(discounted_return, in_axes=1, out_axes=1)(row.r_t, gamma * (1.0 - row.done))
     mean_t = jnp.sum(return_t, 1, where=row.valid) / jnp.maximum(1, jnp.sum(row.valid, 1))
     return return_t, jnp.broadcast_to(mean_t[:, None], return_t.shape)
 
@@ -76,6 +65,5 @@ def update(state: State, trajectory: Trajectory, network, optimizer, hyper: Hype
     """
     (_, report), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, network, trajectory, hyper)
     gradient, report = parallel.mean((gradient, report), axis_names)
-    updates, statistics = optimizer.update(gradient, state.optimizer, state.params)
     report |= {"gradient_norm": optax.tree.norm(gradient)}
-    return State(optax.apply_updates(state.params, updates), statistics), report
+    return State(*descend(*state, gradient, optimizer)), report
