@@ -28,7 +28,7 @@ class Config(RunConfig):
     learning_rate_decay: bool = False
     """Let the learning rate fall linearly to 0 at total_steps."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    """Optimiser."""
+    """Adam, or RMSProp with a decay of 0.99."""
     gamma: Fraction = 0.99
     """Discount of a reward one agent step later."""
     entropy_coefficient: NotNegative = 0.01
