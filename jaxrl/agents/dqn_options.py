@@ -77,7 +77,7 @@ class Config(off_policy.Config):
     def introduction(self) -> str:
         """What is printed before the run."""
         text = (
-            f"{self.name}, preset {self.preset or '-'}; {self.num_envs} environments; "
+            f"{self.name}; {self.num_envs} environments; "
             f"{self.replay_ratio:g} transitions are drawn for each agent step"
         )
         exact = "; without its replay a resumed run is not exact, and fills it again before it learns on"

@@ -34,7 +34,8 @@ def train(algorithm: ModuleType, config: RunConfig):
     """Train, or go on training, and leave the run's folder complete."""
     agent = agent_of(algorithm, config)
     run_dir = folder.record_resume(config) if config.resume else folder.new_run(config)
-    print(f"{config.introduction}; the run is in {run_dir}", flush=True)
+    preset = f", preset {config.preset}" if config.preset else ""
+    print(f"{config.introduction}{preset}; the run is in {run_dir}", flush=True)
     state, steps, complete = run(agent, config, run_dir)
     if not complete:
         script = f"experiments/{config.algorithm}.py"
