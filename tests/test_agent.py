@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import itertools
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,8 +14,9 @@ import pytest
 
 from jaxrl.agent import Agent, Column, Policy
 from jaxrl.agents.options import RunConfig
+from jaxrl.environments import PROTOCOLS
 from jaxrl.returns import discounted_return
-from jaxrl.shell import folder, launch
+from jaxrl.shell import folder, launch, loop
 
 
 # The toy agent begins: REINFORCE with a linear policy.
@@ -107,6 +110,16 @@ def test_resumed_it_is_the_uninterrupted_run(whole, tmp_path):
 def test_on_two_devices_it_is_trained_on_each(tmp_path):
     state = train(tmp_path / "two", device_count=2, total_steps=4_000, checkpoint_every=4_000)
     assert state.learner["params"]["w"].shape[0] == 2
+
+
+def test_every_turn_and_every_device_learns_with_a_key_of_its_own():
+    config = dataclasses.replace(CONFIG, device_count=2)
+    agent = make(config, config.spec())
+    agent = agent._replace(learn=lambda learner, trajectory, key: (learner, {"loss": jax.random.uniform(key)}))
+    state = loop.first_state(agent, PROTOCOLS["control"], config.num_envs // 2, 2, seed=0)
+    updates = loop.updates(agent, state, partial(launch.pools_of, config), loop.Schedule(10_000, 5_000, 5_000), 0)
+    drawn = [x for update in itertools.islice(updates, 3) for x in update.report["loss"].tolist()]
+    assert len(set(drawn)) == 6
 
 
 def test_a_new_algorithm_is_written_in_less_than_sixty_lines():
