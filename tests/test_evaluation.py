@@ -205,7 +205,8 @@ def test_what_an_evaluation_raises_is_raised_by_results():
 
 
 def test_ctrl_c_waits_for_the_end_of_a_block():
-    before, reached = signal.getsignal(signal.SIGINT), []
+    signal.signal(signal.SIGINT, before := signal.default_int_handler)
+    reached = []
     with pytest.raises(KeyboardInterrupt):
         with uninterrupted():
             signal.raise_signal(signal.SIGINT)

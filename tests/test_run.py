@@ -116,9 +116,10 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(any_whole, config,
 
 
 @BOTH
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(any_whole, config, tmp_path):
-    assert rows(train(tmp_path / "again", config)) == rows(any_whole)
-    assert rows(train(tmp_path / "other", config, seed=1)) != rows(any_whole)
+def test_another_seed_gives_another_run(any_whole, config, tmp_path):
+    """That the same seed gives the same run is shown by the killed one above, in a folder of its own."""
+    other = rows(train(tmp_path / "other", config, seed=1, total_steps=240))
+    assert [row["params_digest"] for row in other] != [row["params_digest"] for row in rows(any_whole)[:2]]
 
 
 def test_a_run_without_its_replay_fills_it_again(tmp_path):
@@ -158,7 +159,7 @@ def test_a_run_is_a_folder(whole):
     ("config", "options", "leaves"), [(A3C_CONFIG, {"num_workers": 1}, 15), (DQN_CONFIG, {}, 22)], ids=["a3c", "dqn"]
 )
 def test_two_devices_train_alike_on_both(config, options, leaves, tmp_path):
-    run = train(tmp_path / "two", config, device_count=2, **options)
+    run = train(tmp_path / "two", config, device_count=2, total_steps=240, **options)
     state = checkpoint(run, Checkpoints.open(run / "checkpoints").latest())
     params = {name: value for name, value in state.items() if "training" in name and ".params" in name}
     assert len(params) == leaves
@@ -186,7 +187,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
 def test_nothing_is_learnt_from_a_draw_that_found_no_transition():
     config = dataclasses.replace(DQN_CONFIG, prioritized=False)
     agent = dqn.make(config, config.spec())
-    learner, ring = agent.init(jax.random.key(0)), agent.storage.init()
+    learner, ring = jax.jit(agent.init)(jax.random.key(0)), agent.storage.init()
     assert not ring.row.valid.any()
     _, report = jax.jit(agent.learn)(learner, ring, jax.random.key(1))
     assert report["gradient_norm"] == 0
