@@ -39,7 +39,7 @@ def found(layer, plain=square, *args):
 def test_nothing_is_found_in_a_right_layer():
     row = audit.compare(derived(), square, X, time_pairs=4)
     assert audit.over_bound(row) == {} and row.cotangents64.keys() == {"x"}
-    assert list(row.transformations) == ["jit", "vmap", "scan", "pmap", "checkpoint", "twice"]
+    assert list(row.transformations) == ["jit", "vmap", "scan", "pmap", "shard_map", "checkpoint", "twice"]
     assert 0.3 < row.time_ratio < 3 and row.bytes_ratio == 1.0
     assert "vmap ok" in str(row) and "over its bound" not in str(row)
 
@@ -216,8 +216,8 @@ def test_the_exit_code_and_the_files(tiny, tmp_path, capsys):
 
     lines = files[1].read_text().splitlines()
     tables = [line.replace("\\|", "").count("|") for line in lines if line.startswith("|") and "broken" not in line]
-    assert tables == [9, 9, 9, 13, 13, 13, 13]
-    assert any("`square` | small" in line and line.count("| ok ") == 6 for line in lines)
+    assert tables == [9, 9, 9, 14, 14, 14, 14]
+    assert any("`square` | small" in line and line.count("| ok ") == 7 for line in lines)
 
 
 def test_only_and_the_bounds_of_the_command_line(tiny):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.audit import speed
-from jaxrl.audit.gradients import Pair, cast, distances, free, largest, merge, random_like
+from jaxrl.audit.gradients import Pair, cast, distances, free, largest, merge, product, random_like
 from jaxrl.audit.transformations import transformations as under_transformations
 
 FLOAT64_BOUND = 1e-10
@@ -114,7 +114,7 @@ def compare(
       args: arguments, arrays or None; gradients are taken in those of floating-point type. Non-array settings
         such as a stride belong into a `functools.partial`.
       time_pairs: at least how many pairs of runs to time; 0 leaves the time out.
-      transformations: whether to try jit, vmap, scan, pmap, checkpoint and a gradient of the gradient too.
+      transformations: whether to try jit, vmap, scan, pmap, shard_map, checkpoint and a gradient of the gradient too.
 
     Returns: a Comparison, which prints as a few lines.
 
@@ -199,20 +199,15 @@ def _finite_differences(pair, args, step: float = 1e-6) -> float:
     @jax.jit
     def move(args, cotangents, direction):
         ends = [merge(args, [x + s * d for x, d in zip(free(args), direction, strict=True)]) for s in (step, -step)]
-        ahead, behind = (_product(cotangents, pair.layer(*end)) for end in ends)
+        ahead, behind = (product(cotangents, pair.layer(*end)) for end in ends)
         return (ahead - behind) / (2 * step)
 
     def error(i):
         alone = tree.unflatten([leaf if i == j else jnp.zeros_like(leaf) for j, leaf in enumerate(leaves)])
         passes = [jnp.any(slope) for slope in pair.theirs(args, alone)[1]]
         direction = [d * p for d, p in zip(directions, passes, strict=True)]
-        derived = float(_product(direction, pair.ours(args, alone)[1]))
+        derived = float(product(direction, pair.ours(args, alone)[1]))
         measured = float(move(args, alone, direction))
         return abs(derived - measured) / max(abs(measured), 1.0)
 
     return largest(error(i) for i in range(len(leaves)))
-
-
-def _product(tree, other):
-    """The inner product of two trees."""
-    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True))

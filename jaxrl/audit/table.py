@@ -26,12 +26,12 @@ bf16    error in bfloat16 over (that of the reference in bfloat16 + an ulp,
 time    forward plus backward over autodiff's in the same run, float32:
         median of interleaved pairs (below 1: faster)
 bytes   what forward keeps for backward, over autodiff's
-jit, vmap, scan, pmap, remat (jax.checkpoint)
+jit, vmap, scan, pmap, shard (jax.shard_map), remat (jax.checkpoint)
         value and cotangents, float64, against the plain call's: ok, or the
         difference (bound {BOUNDS["value64"]:.0e}), or fail for an error
 twice   the gradient of a gradient against autodiff's, likewise"""
 ERRORS = ("value", "cotan.", "diff.", "bf16")
-TRANSFORMATIONS = {"checkpoint": "remat"}  # shorter names
+TRANSFORMATIONS = {"shard_map": "shard", "checkpoint": "remat"}  # shorter names
 Rows = list[tuple[Case, Comparison | str]]
 
 

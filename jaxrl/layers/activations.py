@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _elu_fwd(x, alpha):
@@ -23,7 +24,7 @@ def _elu_bwd(alpha, y, dy):
     return (dy * jnp.where(y > 0, 1, y + alpha).astype(dy.dtype),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _elu(x, alpha):
     return _elu_fwd(x, alpha)[0]
 
@@ -63,7 +64,7 @@ def _sigmoid_bwd(y, dy):
     return (dy * y * (1 - y),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _sigmoid(x):
     return _sigmoid_fwd(x)[0]
 
@@ -95,7 +96,7 @@ def _tanh_bwd(y, dy):
     return (dy * (1 - y * y),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _tanh(x):
     return _tanh_fwd(x)[0]
 
@@ -142,7 +143,7 @@ def _relu_bwd(y, dy):
     return (jnp.where(y > 0, dy, jnp.zeros((), dy.dtype)),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _relu(x):
     return _relu_fwd(x)[0]
 
@@ -176,7 +177,7 @@ def _leaky_relu_bwd(slope, above, dy):
     return (jnp.where(above, dy, slope * dy),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _leaky_relu(x, slope):
     return _leaky_relu_fwd(x, slope)[0]
 
@@ -210,7 +211,7 @@ def _softplus_bwd(x, dy):
     return (dy * _sigmoid_fwd(x)[0],)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _softplus(x):
     return _softplus_fwd(x)[0]
 
@@ -263,7 +264,7 @@ def _gelu_bwd(approximate, residuals, dy):
     return (dy * (phi + x * slope),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _gelu(x, approximate):
     return _gelu_fwd(x, approximate)[0]
 

@@ -24,6 +24,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxrl.layers import checks
 from jaxrl.layers.conv_choice import forward, input_gradient, outside_fusion, weight_gradient
 from jaxrl.layers.conv_forms import Geometry
+from jaxrl.layers.derived import custom_vjp
 
 
 def _conv2d_fwd(geometry, x, w, b):
@@ -38,7 +39,7 @@ def _conv2d_bwd(geometry, residuals, dy):
     return dx, dw, dy.sum((0, 1, 2)) if has_bias else None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _conv2d(geometry, x, w, b):
     if not outside_fusion(w.shape):
         return _conv2d_fwd(geometry, x, w, b)[0]

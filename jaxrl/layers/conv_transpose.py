@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxrl.layers import checks
 from jaxrl.layers.conv_choice import forward, input_gradient, weight_gradient
 from jaxrl.layers.conv_forms import Geometry
+from jaxrl.layers.derived import custom_vjp
 
 
 def _conv_transpose2d_fwd(geometry, sizes, x, w, b):
@@ -31,7 +32,7 @@ def _conv_transpose2d_bwd(geometry, sizes, residuals, dy):
     return dx, dw, dy.sum((0, 1, 2)) if has_bias else None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@partial(custom_vjp, nondiff_argnums=(0, 1))
 def _conv_transpose2d(geometry, sizes, x, w, b):
     return _conv_transpose2d_fwd(geometry, sizes, x, w, b)[0]
 

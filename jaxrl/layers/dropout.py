@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _dropout_fwd(rate, x, key):
@@ -22,7 +23,7 @@ def _thinned(rate, keep, x):
     return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _dropout(rate, x, key):
     return _dropout_fwd(rate, x, key)[0]
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _sum(dq):
@@ -20,7 +21,7 @@ def _mean_bwd(_, dq):
     return total, dq - (total / dq.shape[-1])[..., None]
 
 
-@jax.custom_vjp
+@custom_vjp
 def _mean(v, advantage):
     return _mean_fwd(v, advantage)[0]
 
@@ -58,7 +59,7 @@ def _at(best, a):
     return jnp.where(lax.broadcasted_iota(jnp.int32, a.shape, a.ndim - 1) == best, a, jnp.zeros((), a.dtype))
 
 
-@jax.custom_vjp
+@custom_vjp
 def _max(v, advantage):
     return _max_fwd(v, advantage)[0]
 

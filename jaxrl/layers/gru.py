@@ -23,6 +23,7 @@ from jax import lax
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import sigmoid, tanh
+from jaxrl.layers.derived import custom_vjp
 from jaxrl.layers.recurrent import before, keep_state
 
 
@@ -63,7 +64,7 @@ def _gru_cell_bwd(residuals, dh):
     return da @ w_ih.T, through + du @ w_hh.T, x.T @ da, h.T @ du, da.sum(0), du_n.sum(0)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _gru_cell(x, h, w_ih, w_hh, b, b_hn):
     return _gru_cell_fwd(x, h, w_ih, w_hh, b, b_hn)[0]
 
@@ -121,7 +122,7 @@ def _gru_bwd(residuals, cotangents):
     return da @ w_ih.T, dh_0, dw_ih, dw_hh, rows.sum(0), du_n.sum((0, 1)), None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _gru(x, h_0, w_ih, w_hh, b, b_hn, reset):
     return _gru_fwd(x, h_0, w_ih, w_hh, b, b_hn, reset)[0]
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _linear_fwd(x, w, b):
@@ -19,7 +20,7 @@ def _linear_bwd(residuals, dy):
     return dy @ w.T, dw, rows.sum(0) if has_bias else None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _linear(x, w, b):
     return _linear_fwd(x, w, b)[0]
 

@@ -20,6 +20,7 @@ from jax import lax
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import sigmoid, tanh
+from jaxrl.layers.derived import custom_vjp
 from jaxrl.layers.recurrent import before, keep_state
 
 
@@ -52,7 +53,7 @@ def _lstm_cell_bwd(residuals, cotangents):
     return dz @ w_ih.T, dz @ w_hh.T, dc, x.T @ dz, h.T @ dz, dz.sum(0)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _lstm_cell(x, h, c, w_ih, w_hh, b):
     return _lstm_cell_fwd(x, h, c, w_ih, w_hh, b)[0]
 
@@ -112,7 +113,7 @@ def _lstm_bwd(residuals, cotangents):
     return dz @ w_ih.T, dh_0, dc_0, dw_ih, dw_hh, rows.sum(0), None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _lstm(x, h_0, c_0, w_ih, w_hh, b, reset):
     return _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset)[0]
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 BATCH, ENTRIES = 0, 1  # what is averaged over, as an axis of x [M, D]
 
@@ -76,7 +77,7 @@ def _normalize_bwd(axis, epsilon, residuals, cotangents):
     return dx.astype(x.dtype), (rows * mean_dyx).astype(scale.dtype), (rows * mean_dy).astype(scale.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@partial(custom_vjp, nondiff_argnums=(0, 1))
 def _normalize(axis, epsilon, x, scale, bias):
     return _normalize_fwd(axis, epsilon, x, scale, bias)[0]
 
@@ -126,7 +127,7 @@ def _infer_bwd(epsilon, residuals, dy):
     return dx.astype(x.dtype), *(d.astype(k) for d, k in zip((dscale, dbias, dmean, dvar), kinds, strict=True))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _infer(epsilon, x, scale, bias, mean, var):
     return _infer_fwd(epsilon, x, scale, bias, mean, var)[0]
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxrl.layers import checks
 from jaxrl.layers.activations import larger
 from jaxrl.layers.conv_forms import interleave
+from jaxrl.layers.derived import custom_vjp
 
 
 class Window(NamedTuple):
@@ -95,7 +96,7 @@ def _max_bwd(window, index, dy):
     return (_spread(window, lambda number, dy, index: jnp.where(index == number, dy, zero), dy, index),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _max(window, x):
     return _max_fwd(window, x)[0]
 
@@ -135,7 +136,7 @@ def _avg_bwd(window, _, dy):
     return (_spread(window, lambda number, each: each, dy / len(window.taps())),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _avg(window, x):
     return _avg_fwd(window, x)[0]
 
@@ -163,7 +164,7 @@ def _global_avg_bwd(sizes, _, dy):
     return (jnp.broadcast_to(each[:, None, None], (each.shape[0], *sizes, each.shape[1])),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _global_avg(sizes, x):
     return _global_avg_fwd(sizes, x)[0]
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _softmax_fwd(x, axis):
@@ -18,7 +19,7 @@ def _softmax_bwd(axis, y, dy):
     return (y * (dy - jnp.sum(dy * y, axis, keepdims=True)),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _softmax(x, axis):
     return _softmax_fwd(x, axis)[0]
 
@@ -52,7 +53,7 @@ def _log_softmax_bwd(axis, y, dy):
     return (dy - jnp.exp(y) * jnp.sum(dy, axis, keepdims=True),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _log_softmax(x, axis):
     return _log_softmax_fwd(x, axis)[0]
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks, log_softmax, sigmoid
+from jaxrl.layers.derived import custom_vjp
 from jaxrl.losses import choice, weighting
 
 
@@ -21,7 +22,7 @@ def _cross_entropy_bwd(residuals, dy):
     return dlogits, None, weighting.dweight(weight, dy, each)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _cross_entropy(logits, labels, weight):
     return _cross_entropy_fwd(logits, labels, weight)[0]
 
@@ -64,7 +65,7 @@ def _binary_bwd(residuals, dy):
     return scale * (sigmoid(logits) - targets), -scale * logits, dweight
 
 
-@jax.custom_vjp
+@custom_vjp
 def _binary(logits, targets, weight):
     return _binary_fwd(logits, targets, weight)[0]
 
@@ -105,7 +106,7 @@ def _cross_entropy_to_bwd(residuals, dy):
     return dlogits, -scale * log_q, weighting.dweight(weight, dy, -jnp.sum(p * log_q, -1))
 
 
-@jax.custom_vjp
+@custom_vjp
 def _cross_entropy_to(logits, p, weight):
     return _cross_entropy_to_fwd(logits, p, weight)[0]
 
