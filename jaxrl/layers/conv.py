@@ -71,7 +71,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
 
     Raises: ValueError on shapes or parameters that do not fit, TypeError on arguments that are not floating-point.
     """
-    x, w, b = checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating("b", x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None,) * 4, "a kernel [kh, kw, C / groups, O]")
     checks.kernel(w)
@@ -82,8 +82,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
             f"got {groups!r}."
         )
     checks.shape("w", w, (None, None, channels // groups, None), "its third axis is C / groups")
-    if b is not None:
-        checks.shape("b", b, (outputs,), "one entry for each output channel of w")
+    checks.optional_shape("b", b, (outputs,), "one entry for each output channel of w")
     stride, dilation = checks.pair_of("stride", stride), checks.pair_of("dilation", dilation)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
     padding = checks.pads_of(padding, x.shape[1:3], reach, stride)

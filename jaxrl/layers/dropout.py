@@ -42,16 +42,19 @@ def dropout(x, key, rate=0.5, deterministic=False) -> jax.Array:
     Args:
       x: any shape.
       key: a PRNG key of `jax.random`; the same key gives the same mask. Not read when deterministic.
-      rate: a Python number, 0 ≤ rate < 1.
+      rate: a Python number, 0 ≤ rate ≤ 1; 1 gives zeros, and no gradient.
       deterministic: a Python bool; True returns x as it is, for evaluation.
 
     Raises: ValueError when the rate is out of range, TypeError when x is not floating-point or `key` is not
     a PRNG key.
     """
     (x,) = checks.floating(x=x)
-    if not (isinstance(rate, numbers.Real) and 0 <= rate < 1):
-        raise ValueError(f"rate must be a Python number, at least 0 and below 1; got {rate!r}.")
+    if not (isinstance(rate, numbers.Real) and 0 <= rate <= 1):
+        raise ValueError(f"rate must be a Python number from 0 to 1; got {rate!r}.")
+    checks.flag(deterministic=deterministic)
     if deterministic or rate == 0:
         return x
     checks.key(key)
+    if rate == 1:
+        return jnp.zeros_like(x)
     return _dropout(float(rate), x, key)

@@ -6,6 +6,7 @@ from jax import lax
 
 from jaxrl.layers import checks
 from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.softmax import below
 
 
 def _sum(dq):
@@ -46,7 +47,7 @@ def _largest_jvp(primals, tangents):
 
 
 def _max_fwd(v, advantage):
-    return v[..., None] + (advantage - _largest(advantage)), _best(advantage)
+    return v[..., None] + below(_largest(advantage), advantage), _best(advantage)
 
 
 def _max_bwd(best, dq):
@@ -91,6 +92,6 @@ def dueling(v, advantage, combine="mean") -> jax.Array:
     if not jnp.ndim(advantage) or not advantage.shape[-1]:
         raise ValueError(f"advantage has shape {jnp.shape(advantage)}; expected [..., A] with at least one action.")
     checks.shape("v", v, advantage.shape[:-1], "advantage without its last axis")
-    if combine not in COMBINE:
+    if combine not in tuple(COMBINE):
         raise ValueError(f'combine must be "mean" or "max"; got {combine!r}.')
     return COMBINE[combine](v, advantage)

@@ -46,9 +46,8 @@ def linear(x, w, b) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    x, w, b = checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating("b", x=x, w=w, b=b)
     checks.rows(x)
     checks.shape("w", w, (x.shape[-1], None), "its rows are the last axis of x")
-    if b is not None:
-        checks.shape("b", b, (w.shape[1],), "one entry for each column of w")
+    checks.optional_shape("b", b, (w.shape[1],), "one entry for each column of w")
     return _linear(x, w, b)
