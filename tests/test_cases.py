@@ -105,6 +105,19 @@ def test_what_takes_no_gradient_takes_none_in_the_gradient_of_a_gradient(title, 
         np.testing.assert_array_equal(second, 0)
 
 
+@chosen(lambda case: case.kind == audit.SMALL)
+def test_forward_over_reverse_meets_no_derived_function(case):
+    """Traced alone: a rule that calls a derived function, which has no forward derivative, is an error by then."""
+    args = audit.cast(case.args, np.float32)
+
+    def scalar(*xs):
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(case.pair[0](*merge(args, xs))))
+
+    xs = tuple(free(args))
+    _, found = jax.eval_shape(lambda *xs: jax.jvp(jax.grad(scalar, range(len(xs))), xs, xs), *xs)
+    assert [leaf.shape for leaf in found] == [x.shape for x in xs]
+
+
 @every_case
 def test_bfloat16_in_bfloat16_out(case):
     layer, args = case.pair[0], audit.cast(case.args, jnp.bfloat16)
@@ -125,6 +138,16 @@ def test_a_gradient_has_the_type_of_its_argument_where_types_differ(case, half):
 
     gradients = jax.eval_shape(jax.grad(total, places), *args)
     assert [g.dtype for g in gradients] == [args[i].dtype for i in places]
+
+
+@chosen(lambda case: case.kind == audit.SMALL and hasattr(layers, case.name))
+def test_what_holds_no_floating_point_numbers_is_named(case):
+    args = audit.cast(case.args, np.float32)
+    for place, array in enumerate(args):
+        if array is not None and array.dtype == np.float32:
+            for wrong in (np.ones(array.shape, bool), np.ones(array.shape, int), [1.0], "x"):
+                with pytest.raises(TypeError, match="^[a-z_]+ must hold floating-point numbers in an array,.*got .*$"):
+                    case.pair[0](*args[:place], wrong, *args[place + 1 :])
 
 
 MAPPED = ["conv2d by residues", "lstm 5x3 4>6", "elu 3x5", "actor_critic_loss 4x3x5", "conv_transpose2d 4x4/2",

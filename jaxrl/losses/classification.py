@@ -3,13 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import checks, log_softmax, sigmoid
+from jaxrl.layers import checks
+from jaxrl.layers.activations import plain_sigmoid
 from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.softmax import plain_log_softmax
 from jaxrl.losses import choice, weighting
 
 
 def _cross_entropy_fwd(logits, labels, weight):
-    log_p = log_softmax(logits)
+    log_p = plain_log_softmax(logits)
     each = -choice.chosen(log_p, labels)
     return weighting.total(weight, each), (log_p, labels, weight)
 
@@ -62,7 +64,7 @@ def _binary_bwd(residuals, dy):
     logits, targets, weight = residuals
     scale = dy * weight
     dweight = weighting.dweight(weight, dy, _binary_each(logits, targets))
-    return scale * (sigmoid(logits) - targets), -scale * logits, dweight
+    return scale * (plain_sigmoid(logits) - targets), -scale * logits, dweight
 
 
 @custom_vjp

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import checks, softplus, tanh
+from jaxrl.layers import checks
+from jaxrl.layers.activations import plain_softplus
 from jaxrl.layers.derived import custom_vjp
 from jaxrl.losses import weighting
 
@@ -112,7 +113,7 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
 
 def _tanh_gaussian_fwd(u, mean, log_std):
     z = _over(u - mean, log_std)
-    log_slope = 2 * (LOG_2 - u - softplus(-2 * u))
+    log_slope = 2 * (LOG_2 - u - plain_softplus(-2 * u))
     return -_nll(z, log_std) - jnp.sum(log_slope, -1), (u, z, log_std)
 
 
@@ -120,7 +121,7 @@ def _tanh_gaussian_bwd(residuals, dy):
     u, z, log_std = residuals
     dy = dy[..., None]
     dmean = dy * _over(z, log_std)
-    return dy * 2 * tanh(u) - dmean, dmean, dy * (z * z - 1)
+    return dy * 2 * jnp.tanh(u) - dmean, dmean, dy * (z * z - 1)
 
 
 @custom_vjp
