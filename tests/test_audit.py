@@ -39,7 +39,7 @@ def found(layer, plain=square, *args):
 def test_nothing_is_found_in_a_right_layer():
     row = audit.compare(derived(), square, X, time_pairs=4)
     assert audit.over_bound(row) == {} and row.cotangents64.keys() == {"x"}
-    assert list(row.transformations) == ["jit", "vmap", "scan", "pmap", "checkpoint", "twice"]
+    assert list(row.transformations) == ["jit", "vmap", "scan", "pmap", "shard_map", "checkpoint", "twice"]
     assert 0.3 < row.time_ratio < 3 and row.bytes_ratio == 1.0
     assert "vmap ok" in str(row) and "over its bound" not in str(row)
 
@@ -47,13 +47,13 @@ def test_nothing_is_found_in_a_right_layer():
 def test_a_wrong_gradient():
     wrong = derived(bwd=lambda x, dy: (2.001 * dy * x,))
     columns = found(wrong)
-    assert columns == {"cotangent64", "cotangent32", "differences", "twice"}
+    assert columns == {"cotangent64", "float32", "differences", "twice"}
     row = audit.compare(wrong, square, X, time_pairs=0, transformations=False)
     assert row.cotangents64["x"] == pytest.approx(5e-4) and "over its bound: cotangent64" in str(row)
 
 
 def test_a_wrong_value():
-    assert {"value64", "value32"} <= found(derived(fwd=lambda x: (x * x + 1e-3, x)))
+    assert {"value64", "float32"} <= found(derived(fwd=lambda x: (x * x + 1e-3, x)))
 
 
 def test_a_gradient_that_agrees_with_a_wrong_reference_fails_the_differences():
@@ -63,7 +63,7 @@ def test_a_gradient_that_agrees_with_a_wrong_reference_fails_the_differences():
 
 def test_a_gradient_of_nan():
     columns = found(derived(bwd=lambda x, dy: (dy * x * jnp.nan,)))
-    assert {"cotangent64", "cotangent32", "differences", "bfloat16", "vmap", "twice"} <= columns
+    assert {"cotangent64", "float32", "differences", "bfloat16", "vmap", "twice"} <= columns
 
 
 def test_a_result_in_another_type():
@@ -216,8 +216,8 @@ def test_the_exit_code_and_the_files(tiny, tmp_path, capsys):
 
     lines = files[1].read_text().splitlines()
     tables = [line.replace("\\|", "").count("|") for line in lines if line.startswith("|") and "broken" not in line]
-    assert tables == [9, 9, 9, 13, 13, 13, 13]
-    assert any("`square` | small" in line and line.count("| ok ") == 6 for line in lines)
+    assert tables == [9, 9, 9, 14, 14, 14, 14]
+    assert any("`square` | small" in line and line.count("| ok ") == 7 for line in lines)
 
 
 def test_only_and_the_bounds_of_the_command_line(tiny):

@@ -1,6 +1,7 @@
 """Every small case of the table in `jaxrl/audit/cases/`: against autodiff of its reference, and against differences."""
 
 import inspect
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxrl import audit, layers, losses
-from jaxrl.audit.gradients import Pair, free, gradient, merge
+from jaxrl.audit.gradients import QUICK, Pair, free, gradient, merge, random_like
+from jaxrl.audit.transformations import each_and_sum, shard_map
 from jaxrl.layers import reference
 
 CASES = {case.title: case for case in audit.cases(audit.SMALL, audit.TESTED, audit.KINK)}
@@ -103,6 +105,19 @@ def test_what_takes_no_gradient_takes_none_in_the_gradient_of_a_gradient(title, 
         np.testing.assert_array_equal(second, 0)
 
 
+@chosen(lambda case: case.kind == audit.SMALL)
+def test_forward_over_reverse_meets_no_derived_function(case):
+    """Traced alone: a rule that calls a derived function, which has no forward derivative, is an error by then."""
+    args = audit.cast(case.args, np.float32)
+
+    def scalar(*xs):
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(case.pair[0](*merge(args, xs))))
+
+    xs = tuple(free(args))
+    _, found = jax.eval_shape(lambda *xs: jax.jvp(jax.grad(scalar, range(len(xs))), xs, xs), *xs)
+    assert [leaf.shape for leaf in found] == [x.shape for x in xs]
+
+
 @every_case
 def test_bfloat16_in_bfloat16_out(case):
     layer, args = case.pair[0], audit.cast(case.args, jnp.bfloat16)
@@ -123,6 +138,16 @@ def test_a_gradient_has_the_type_of_its_argument_where_types_differ(case, half):
 
     gradients = jax.eval_shape(jax.grad(total, places), *args)
     assert [g.dtype for g in gradients] == [args[i].dtype for i in places]
+
+
+@chosen(lambda case: case.kind == audit.SMALL and hasattr(layers, case.name))
+def test_what_holds_no_floating_point_numbers_is_named(case):
+    args = audit.cast(case.args, np.float32)
+    for place, array in enumerate(args):
+        if array is not None and array.dtype == np.float32:
+            for wrong in (np.ones(array.shape, bool), np.ones(array.shape, int), [1.0], "x"):
+                with pytest.raises(TypeError, match="^[a-z_]+ must hold floating-point numbers in an array,.*got .*$"):
+                    case.pair[0](*args[:place], wrong, *args[place + 1 :])
 
 
 MAPPED = ["conv2d by residues", "lstm 5x3 4>6", "elu 3x5", "actor_critic_loss 4x3x5", "conv_transpose2d 4x4/2",
@@ -148,6 +173,40 @@ def test_the_same_under_vmap_scan_and_pmap(title):
     for mapped in (jax.jit(jax.vmap(gradients))(*twice), jax.pmap(gradients)(*twice), scanned):
         for got, expected in zip(mapped, once, strict=True):
             np.testing.assert_allclose(got[1], expected, rtol=2e-3, atol=2e-3)
+
+
+def two_examples(case):
+    """(args, cotangents) of two devices."""
+    args = audit.cast(case.args, np.float32)
+    cotangents = random_like(jax.eval_shape(case.pair[1], *args), 1)
+    return [(args, cotangents), jax.tree.map(jnp.flip, (args, cotangents))]
+
+
+@chosen(lambda case: case.kind == audit.SMALL)
+def test_gradients_in_shard_map_have_the_type_of_their_arguments(case):
+    """Traced alone: a gradient that varies over the devices where its argument does not is an error by then."""
+    examples = two_examples(case)
+    (_, first), others = jax.eval_shape(partial(shard_map, case.pair[0]), examples)
+    shapes = [a.shape for a in free(examples[0][0])]
+    assert [g.shape[1:] for g in first] + [g.shape for g in others] == shapes
+
+
+SHARDED = ["linear 20x16x256>18", "lstm 5x3 4>6", "embedding 7x4, 3x5 ids", "huber_loss weighted 4x3"]
+
+
+def test_in_shard_map_gradients_of_replicated_arguments_are_summed_over_the_devices():
+    """Some of each kind, with weights alike on both devices; the audit tries all small cases."""
+    cases = [CASES[title] for title in SHARDED]
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def both(examples):
+        each = list(zip(cases, examples, strict=True))
+        ours = [shard_map(case.pair[0], of_case) for case, of_case in each]
+        return ours, [each_and_sum(gradient(case.pair[1]), of_case) for case, of_case in each]
+
+    ours, theirs = both([two_examples(case) for case in cases])
+    for got, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_every_layer_and_loss_has_a_case_and_a_reference_of_the_same_signature():

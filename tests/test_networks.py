@@ -1,10 +1,14 @@
 """The networks for images: as many parameters as is known of them, and gradients that are those of autodiff."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl import audit
+from jaxrl.audit.gradients import QUICK, free, merge, random_like
 from jaxrl.layers import reference
 from jaxrl.networks import VISION, ActorCriticLSTM, QNetwork, classifiers, modules, parameter_count
 
@@ -56,6 +60,56 @@ def test_running_statistics_move_in_training_only():
     assert all(jnp.any(b != a) for b, a in zip(before, after, strict=True))
     _, same = network.apply(variables, images, mutable=["batch_stats"])
     assert all(jnp.all(b == a) for b, a in zip(before, jax.tree.leaves(same["batch_stats"]), strict=True))
+
+
+def test_a_q_network_is_exported_for_every_batch():
+    network = QNetwork(3, hidden=(8,), dueling="mean")
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(5, 36, 36, 2)), jnp.float32)
+    params = random_like(jax.eval_shape(network.init, jax.random.key(0), images), 1)
+    exported_equals_plain(lambda x: network.apply(params, x), "b, 36, 36, 2", [images[:1], images])
+
+
+def test_an_actor_critic_network_is_exported_for_every_batch():
+    network = ActorCriticLSTM(3, features=2, hidden=4)
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 16, 16, 1)), jnp.float32)
+
+    def apply(params, x):
+        batch = x.shape[1]
+        return network.apply(params, x, network.initial_memory(batch), jnp.zeros(x.shape[:2], bool))
+
+    first = jnp.zeros((2, 5), bool)
+    params = random_like(jax.eval_shape(network.init, jax.random.key(0), images, network.initial_memory(5), first), 1)
+    exported_equals_plain(partial(apply, params), "2, b, 16, 16, 1", [images[:, :1], images])
+
+
+def exported_equals_plain(function, shape, batches):
+    """One export for all batches b, which a server may then run at any size."""
+    spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
+    exported, plain = jax.export.export(jax.jit(function))(spec), jax.jit(function, compiler_options=QUICK)
+    for x in batches:
+        for got, expected in zip(jax.tree.leaves(exported.call(x)), jax.tree.leaves(plain(x)), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+SYMBOLIC = ["conv2d of the A3C network", "conv_transpose2d SAME", "max_pool2d SAME", "avg_pool2d SAME",
+            "softmax 20x16x18", "global_avg_pool2d batch of 1", "linear 20x16x256>18", "embedding 7x4, 3x5 ids",
+            "dueling 4x3x5", "layer_norm 2x3x5", "batch_norm 2x3x4x5", "batch_norm inference 4x5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("title", SYMBOLIC)
+def test_layers_and_their_gradients_are_traced_for_every_batch(title):
+    (case,) = (case for case in audit.cases() if case.title == title)
+    first, *rest = audit.cast(case.args, np.float32)
+    batch = jax.ShapeDtypeStruct(jax.export.symbolic_shape(", ".join(["b", *map(str, first.shape[1:])])), first.dtype)
+    if case.name == "dueling":
+        rest = [jax.ShapeDtypeStruct((*batch.shape, rest[0].shape[-1]), first.dtype)]
+
+    def both(first, *rest):
+        value, vjp = jax.vjp(lambda *xs: case.pair[0](*merge((first, *rest), xs)), *free((first, *rest)))
+        return value, vjp(value)
+
+    value, _ = jax.eval_shape(both, batch, *rest)
+    assert jax.tree.leaves(value)[0].shape[0] == batch.shape[0]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Normalisation and dropout, beyond the table of cases."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,13 +67,47 @@ def test_nan_and_infinities_pass_as_in_the_reference():
     np.testing.assert_array_equal(jnp.isinf(ours), jnp.isinf(theirs))
 
 
+def test_statistics_over_devices_are_those_of_one_batch():
+    """Value, new running statistics, and gradients, under shard_map, pmap and vmap."""
+    x, (scale, bias, mean) = jnp.asarray(normal(12, 3)), jnp.asarray(normal(3, 3))
+    var, dy = jnp.ones(3), jnp.asarray(normal(12, 3, seed=1))
+
+    def gradients(layer, axis, x, dy):
+        (y, running), vjp = jax.vjp(lambda *args: layer(*args, mean, var, axis_name=axis), x, scale, bias)
+        return y, running, *vjp((dy, jax.tree.map(jnp.zeros_like, running)))
+
+    def mapped(x, dy):
+        y, running, dx, *sums = gradients(layers.batch_norm, "device", x, dy)
+        return y, running, dx, *jax.lax.psum(sums, "device")
+
+    def halves(function):
+        y, running, dx, *sums = function(x.reshape(2, 6, 3), dy.reshape(2, 6, 3))
+        return y.reshape(12, 3), *jax.tree.map(lambda a: a[1], running), dx.reshape(12, 3), *(a[1] for a in sums)
+
+    split, same = jax.sharding.PartitionSpec("device"), jax.sharding.PartitionSpec()
+    specs = {"in_specs": (split, split), "out_specs": (split, same, split, same, same)}
+    mesh = jax.sharding.Mesh(jax.devices()[:2], ("device",))
+    sharded = jax.jit(jax.shard_map(partial(gradients, layers.batch_norm, "device"), mesh=mesh, **specs))
+    whole = gradients(reference.batch_norm, None, x, dy)
+    for found in (sharded(x, dy), *(halves(f(mapped, axis_name="device")) for f in (jax.pmap, jax.vmap))):
+        for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def with_epsilon(epsilon):
+    return layers.layer_norm(X, jnp.ones(4), jnp.ones(4), epsilon)
+
+
 X = jnp.ones((2, 5, 5, 4))
 BAD = [
-    (ValueError, r"rate must be.*got 1", lambda: layers.dropout(X, jax.random.key(0), 1.0)),
+    (ValueError, r"rate must be.*got 1.5", lambda: layers.dropout(X, jax.random.key(0), 1.5)),
     (ValueError, r"rate must be a Python number.*key", lambda: layers.dropout(X, 0.5, jax.random.key(0))),
     (TypeError, r"key must be a PRNG key.*got 0.5", lambda: layers.dropout(X, 0.5)),
     (ValueError, r"scale has shape \(5,\); expected \[4\]", lambda: layers.layer_norm(X, jnp.ones(5), jnp.ones(4))),
     (ValueError, r"epsilon must be above 0", lambda: layers.layer_norm(X, jnp.ones(4), jnp.ones(4), epsilon=-1.0)),
+    (TypeError, r"epsilon must be a Python number", lambda: jax.jit(with_epsilon)(1e-5)),
+    (TypeError, r"epsilon must be a Python number.*'x'", lambda: with_epsilon("x")),
+    (TypeError, r"deterministic must be True", lambda: layers.dropout(X, jax.random.key(0), 0.5, 1)),
     (TypeError, r"training must be True or False", lambda: layers.batch_norm(X, *[jnp.ones(4)] * 4, training=1)),
 ]  # fmt: skip
 

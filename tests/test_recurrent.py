@@ -69,6 +69,19 @@ def test_the_lstm_multiplies_its_weights_once_over_the_sequence():
     assert text.count("dot_general") == forward + 4
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_hessian_times_a_vector_forward_over_reverse(name, x64):
+    args = audit.cast(SEQUENCES[name].args, np.float64)
+    *free, reset = args
+
+    def product(function):
+        scalar = lambda *xs: sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(function(*xs, reset)))  # noqa: E731
+        return jax.jit(lambda *xs: jax.jvp(jax.grad(scalar, range(len(xs))), xs, xs)[1])(*free)
+
+    for got, expected in zip(*(product(getattr(module, name)) for module in (layers, reference)), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-10)
+
+
 LSTM, GRU = arguments("lstm"), arguments("gru")
 BAD = [
     (ValueError, r"w_hh has shape", lambda: layers.lstm(*LSTM[:4], jnp.ones((6, 6)), LSTM[5])),

@@ -10,21 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.audit import speed
-from jaxrl.audit.gradients import Pair, cast, distances, free, largest, merge, random_like
+from jaxrl.audit.gradients import Pair, cast, distances, free, largest, merge, product, random_like
 from jaxrl.audit.transformations import transformations as under_transformations
 
 FLOAT64_BOUND = 1e-10
-FLOAT32_BOUND = 1e-4
 DIFFERENCES_BOUND = 1e-6
-BFLOAT16_BOUND = 2.0
-BFLOAT16_ULP = 2.0**-7  # the distance from 1 to the next value above it
+ROUNDING_BOUND = 2.0
 BOUNDS = {
     "value64": FLOAT64_BOUND,
     "cotangent64": FLOAT64_BOUND,
-    "value32": FLOAT32_BOUND,
-    "cotangent32": FLOAT32_BOUND,
     "differences": DIFFERENCES_BOUND,
-    "bfloat16": BFLOAT16_BOUND,
+    "float32": ROUNDING_BOUND,
+    "bfloat16": ROUNDING_BOUND,
 }
 
 
@@ -37,8 +34,9 @@ class Comparison(NamedTuple):
       value32: as value64, in float32.
       cotangents32: as cotangents64, in float32.
       differences: error of the derivative along a random direction against central differences, float64.
-      bfloat16: error in bfloat16, in units of the reference's own error plus an ulp; infinite when a result has
+      float32: largest error in float32, in units of the reference's own error plus an ulp; infinite when a result has
         another type.
+      bfloat16: the same in bfloat16.
       transformations: for each transformation the difference that it makes, or the text of the error; None when left
         out.
       time_ratio: time of forward plus backward over autodiff's; None when left out.
@@ -50,6 +48,7 @@ class Comparison(NamedTuple):
     value32: float
     cotangents32: dict[str, float]
     differences: float
+    float32: float
     bfloat16: float
     transformations: dict[str, float | str] | None
     time_ratio: float | None
@@ -71,7 +70,7 @@ class Comparison(NamedTuple):
             f"value        {self.value64:.0e} in float64, {self.value32:.0e} in float32",
             f"cotangents   {self.cotangent64:.0e} in float64 ({each}), {self.cotangent32:.0e} in float32",
             f"differences  {self.differences:.0e}",
-            f"bfloat16     {self.bfloat16:.2f} times the reference's error",
+            f"rounding     {self.float32:.2f} times the reference's error in float32, {self.bfloat16:.2f} in bfloat16",
         ]
         if self.transformations is not None:
             cells = ", ".join(f"{name} {verdict(found)}" for name, found in self.transformations.items())
@@ -114,7 +113,7 @@ def compare(
       args: arguments, arrays or None; gradients are taken in those of floating-point type. Non-array settings
         such as a stride belong into a `functools.partial`.
       time_pairs: at least how many pairs of runs to time; 0 leaves the time out.
-      transformations: whether to try jit, vmap, scan, pmap, checkpoint and a gradient of the gradient too.
+      transformations: whether to try jit, vmap, scan, pmap, shard_map, checkpoint and a gradient of the gradient too.
 
     Returns: a Comparison, which prints as a few lines.
 
@@ -127,7 +126,7 @@ def compare(
         args64 = cast(args, np.float64)
         value64, cotangents64 = _errors(pair, args64)
         differences = _finite_differences(pair, args64)
-        bfloat16 = _bfloat16(pair, args)
+        float32, bfloat16 = (_rounding(pair, args, dtype) for dtype in (np.float32, jnp.bfloat16))
         under = under_transformations(layer, reference, args64) if transformations else None
     value32, cotangents32 = _errors(pair, args32)
     names = _argument_names(reference, args)
@@ -137,6 +136,7 @@ def compare(
         value32,
         dict(zip(names, cotangents32, strict=True)),
         differences,
+        float32,
         bfloat16,
         under,
         speed.time_ratio(pair, args32, time_pairs) if time_pairs else None,
@@ -172,20 +172,20 @@ def _errors(pair, args) -> tuple[float, list[float]]:
     return largest(distances(value, expected)), distances(gradients, expected_gradients)
 
 
-def _bfloat16(pair, args) -> float:
-    """The largest error in bfloat16, each over the reference's own error in bfloat16 plus an ulp.
+def _rounding(pair, args, dtype) -> float:
+    """The largest error in a type, each over the reference's own error in that type plus an ulp of 1.
 
     The truth is the reference in float64 of the same rounded arguments.
     """
-    rounded = cast(args, jnp.bfloat16)
+    rounded = cast(args, dtype)
     cotangents = pair.cotangents(rounded)
     wide = jax.tree.map(lambda c: c.astype(np.float64), cotangents)
     truth = pair.theirs(cast(rounded, np.float64), wide)
     ours, theirs = (run(rounded, cotangents) for run in (pair.ours, pair.theirs))
-    if {leaf.dtype for leaf in jax.tree.leaves(ours)} - {jnp.dtype(jnp.bfloat16)}:
+    if {leaf.dtype for leaf in jax.tree.leaves(ours)} - {jnp.dtype(dtype)}:
         return math.inf
     errors = zip(distances(ours, truth), distances(theirs, truth), strict=True)
-    return largest(error / (usual + BFLOAT16_ULP) for error, usual in errors)
+    return largest(error / (usual + float(jnp.finfo(dtype).eps)) for error, usual in errors)
 
 
 def _finite_differences(pair, args, step: float = 1e-6) -> float:
@@ -199,20 +199,15 @@ def _finite_differences(pair, args, step: float = 1e-6) -> float:
     @jax.jit
     def move(args, cotangents, direction):
         ends = [merge(args, [x + s * d for x, d in zip(free(args), direction, strict=True)]) for s in (step, -step)]
-        ahead, behind = (_product(cotangents, pair.layer(*end)) for end in ends)
+        ahead, behind = (product(cotangents, pair.layer(*end)) for end in ends)
         return (ahead - behind) / (2 * step)
 
     def error(i):
         alone = tree.unflatten([leaf if i == j else jnp.zeros_like(leaf) for j, leaf in enumerate(leaves)])
         passes = [jnp.any(slope) for slope in pair.theirs(args, alone)[1]]
         direction = [d * p for d, p in zip(directions, passes, strict=True)]
-        derived = float(_product(direction, pair.ours(args, alone)[1]))
+        derived = float(product(direction, pair.ours(args, alone)[1]))
         measured = float(move(args, alone, direction))
         return abs(derived - measured) / max(abs(measured), 1.0)
 
     return largest(error(i) for i in range(len(leaves)))
-
-
-def _product(tree, other):
-    """The inner product of two trees."""
-    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True))

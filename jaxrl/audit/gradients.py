@@ -68,6 +68,11 @@ def random_like(tree, seed: int):
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape).astype(leaf.dtype)), tree)
 
 
+def product(tree, other):
+    """The inner product of two trees."""
+    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True))
+
+
 def distances(got, expected) -> list[float]:
     """For each leaf the largest |got − expected|, over that leaf's largest |expected| (or 1 where all is 0)."""
 

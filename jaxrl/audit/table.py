@@ -17,21 +17,22 @@ from jaxrl.shell import files, provenance
 
 LEGEND = f"""\
 value   largest difference from autodiff of the reference, over the largest
-        entry; upper line float64 (bound {BOUNDS["value64"]:.0e}), lower float32 ({BOUNDS["value32"]:.0e})
+        entry; upper line float64 (bound {BOUNDS["value64"]:.0e}), lower float32
 cotan.  the same of the worst of all cotangents
 diff.   derivative along a random direction against central differences,
         float64 (bound {BOUNDS["differences"]:.0e})
-bf16    error in bfloat16 over (that of the reference in bfloat16 + an ulp,
-        2^-7); inf: some result has another type (bound {BOUNDS["bfloat16"]:.0f})
+round.  error from float64 over (that of the reference + an ulp of 1); upper
+        line float32, lower bfloat16; inf: some result has another type
+        (bound {BOUNDS["float32"]:.0f})
 time    forward plus backward over autodiff's in the same run, float32:
         median of interleaved pairs (below 1: faster)
 bytes   what forward keeps for backward, over autodiff's
-jit, vmap, scan, pmap, remat (jax.checkpoint)
+jit, vmap, scan, pmap, shard (jax.shard_map), remat (jax.checkpoint)
         value and cotangents, float64, against the plain call's: ok, or the
         difference (bound {BOUNDS["value64"]:.0e}), or fail for an error
 twice   the gradient of a gradient against autodiff's, likewise"""
-ERRORS = ("value", "cotan.", "diff.", "bf16")
-TRANSFORMATIONS = {"checkpoint": "remat"}  # shorter names
+ERRORS = ("value", "cotan.", "diff.", "round.")
+TRANSFORMATIONS = {"shard_map": "shard", "checkpoint": "remat"}  # shorter names
 Rows = list[tuple[Case, Comparison | str]]
 
 
@@ -66,7 +67,8 @@ def _header(timed):
 
 def _cells(row: Comparison, timed: bool, between: str) -> list[str]:
     cells = [f"{row.value64:.0e}{between}{row.value32:.0e}", f"{row.cotangent64:.0e}{between}{row.cotangent32:.0e}"]
-    cells = [*(cell.replace("0e+00", "0") for cell in cells), f"{row.differences:.0e}", f"{row.bfloat16:.2f}"]
+    rounding = f"{row.float32:.2f}{between}{row.bfloat16:.2f}"
+    cells = [*(cell.replace("0e+00", "0") for cell in cells), f"{row.differences:.0e}", rounding]
     if timed:
         return [*cells, "-" if row.time_ratio is None else f"{row.time_ratio:.2f}", f"{row.bytes_ratio:.2f}"]
     return [*cells, *(verdict(row.transformations[name]) for name in transformations.NAMES)]

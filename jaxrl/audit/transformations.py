@@ -5,11 +5,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
-from jaxrl.audit.gradients import QUICK, distances, free, gradient, largest, merge, random_like
+from jaxrl.audit.gradients import QUICK, distances, free, gradient, largest, merge, product, random_like
 
 _jit = partial(jax.jit, compiler_options=QUICK)
-NAMES = ("jit", "vmap", "scan", "pmap", "checkpoint", "twice")
+NAMES = ("jit", "vmap", "scan", "pmap", "shard_map", "checkpoint", "twice")
 
 
 def transformations(layer: Callable, reference: Callable, args) -> dict[str, float | str]:
@@ -17,7 +18,9 @@ def transformations(layer: Callable, reference: Callable, args) -> dict[str, flo
 
     "jit" is held against the plain call, and the others against jit. Under "vmap", "scan" (the body of a `lax.scan`)
     and "pmap" (two devices where there are two) go two examples together: the arguments, and the same with their axes
-    reversed. "checkpoint" is `jax.checkpoint`; "twice" is the gradient of a gradient, against autodiff's.
+    reversed. Under "shard_map" the first argument differs between the devices and all others are the same on all, so
+    that their gradients are sums over the devices. "checkpoint" is `jax.checkpoint`; "twice" is the gradient of a
+    gradient, against autodiff's.
 
     Args:
       layer: the function whose gradient is derived.
@@ -33,11 +36,13 @@ def transformations(layer: Callable, reference: Callable, args) -> dict[str, flo
     compiled = _jit(run)
     one = _attempt(lambda: compiled(*examples[0]))
     both = _attempt(lambda: _stack([one, compiled(*examples[1])]))
+    summed = _attempt(lambda: each_and_sum(compiled, examples))
     found = {
         "jit": (lambda: run(*examples[0]), one),
         "vmap": (lambda: _jit(jax.vmap(run))(*together), both),
         "scan": (lambda: _jit(lambda stack: jax.lax.map(lambda one: run(*one), stack))(together), both),
         "pmap": (lambda: _pmap(run, together), both),
+        "shard_map": (lambda: _jit(partial(shard_map, layer))(examples), summed),
         "checkpoint": (lambda: _jit(remat)(*examples[0]), one),
         "twice": (lambda: _twice(layer, args), _attempt(lambda: _twice(reference, args))),
     }
@@ -57,17 +62,48 @@ def _pmap(run, together):
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
 
 
+def shard_map(layer: Callable, examples):
+    """Values and gradients of examples (args, cotangents), one on each device, which differ in the first argument and
+    in the cotangents: the gradient of that argument for each, if it has one, and those of the others summed over both.
+    """
+    examples = examples[: jax.local_device_count()]
+    (_, *others), own = examples[0][0], _stack([(args[0], cotangents) for args, cotangents in examples])
+    split, same = PartitionSpec("device"), PartitionSpec()
+    count = len(free(own[:1]))
+
+    def gradients(own, others):
+        first, cotangents = jax.tree.map(lambda leaf: leaf[0], own)
+        args = first, *others
+
+        def scalar(*xs):
+            value = layer(*merge(args, xs))
+            return product(cotangents, value), value
+
+        slopes, value = jax.grad(scalar, range(len(free(args))), has_aux=True)(*free(args))
+        return jax.tree.map(lambda leaf: leaf[None], (value, slopes[:count])), slopes[count:]
+
+    mesh = Mesh(jax.local_devices()[: len(examples)], ("device",))
+    return jax.shard_map(gradients, mesh=mesh, in_specs=(split, same), out_specs=(split, same))(own, others)
+
+
+def each_and_sum(run, examples):
+    """What `shard_map` gives, from one call of `run` for each example."""
+    examples = examples[: jax.local_device_count()]
+    (_, *others), count = examples[0][0], len(free(examples[0][0][:1]))
+    value, slopes = _stack([run((args[0], *others), cotangents) for args, cotangents in examples])
+    return (value, slopes[:count]), tuple(slope.sum(0) for slope in slopes[count:])
+
+
 def _twice(function, args):
     """The gradient of the derivative along a direction of a scalar function of the value."""
     cotangents, direction = random_like(jax.eval_shape(function, *args), 1), random_like(free(args), 2)
 
     def scalar(*xs):
-        leaves = zip(jax.tree.leaves(function(*merge(args, xs))), jax.tree.leaves(cotangents), strict=True)
-        return sum(jnp.vdot(c, value) + 0.5 * jnp.vdot(value, value) for value, c in leaves)
+        value = function(*merge(args, xs))
+        return product(cotangents, value) + 0.5 * product(value, value)
 
     def along(*xs):
-        slopes = jax.grad(scalar, range(len(xs)))(*xs)
-        return sum(jnp.vdot(d, slope) for d, slope in zip(direction, slopes, strict=True))
+        return product(direction, jax.grad(scalar, range(len(xs)))(*xs))
 
     return _jit(jax.grad(along, range(len(direction))))(*free(args))
 

@@ -1,8 +1,8 @@
 """Layers with derived gradients: pure functions, each forward paired with its backward by `jax.custom_vjp`.
 
 Images are NHWC and kernels HWIO; sequences are time-major; the LSTM's gates are i, f, g, o, the GRU's r, z, n.
-Functions defined through `custom_vjp` have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`, `jax.hessian`); reverse
-mode works, also twice.
+Functions defined through `custom_vjp` have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`); reverse mode works,
+also twice, and so does the forward derivative of a gradient (`jax.hessian`).
 
 Where floating-point arguments differ in type they are promoted, as by `jax.numpy`, and each gradient has its argument's
 type. Normalisation alone keeps the type of x.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _elu_fwd(x, alpha):
@@ -23,7 +24,7 @@ def _elu_bwd(alpha, y, dy):
     return (dy * jnp.where(y > 0, 1, y + alpha).astype(dy.dtype),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _elu(x, alpha):
     return _elu_fwd(x, alpha)[0]
 
@@ -48,14 +49,17 @@ def elu(x, alpha=1.0) -> jax.Array:
     Raises: ValueError when alpha is not above 0, TypeError when x is not floating-point.
     """
     (x,) = checks.floating(x=x)
-    if not alpha > 0:
-        raise ValueError(f"alpha must be above 0, or the output does not tell the branch; got {alpha}.")
-    return _elu(x, float(alpha))
+    return _elu(x, checks.positive(", or the output does not tell the branch", alpha=alpha))
+
+
+def plain_sigmoid(x):
+    """What `sigmoid` computes, without its derived gradient: for rules, of which JAX takes derivatives forward too."""
+    e = jnp.exp(-jnp.abs(x))
+    return jnp.where(x >= 0, 1, e) / (1 + e)
 
 
 def _sigmoid_fwd(x):
-    e = jnp.exp(-jnp.abs(x))
-    y = jnp.where(x >= 0, 1, e) / (1 + e)
+    y = plain_sigmoid(x)
     return y, y
 
 
@@ -63,7 +67,7 @@ def _sigmoid_bwd(y, dy):
     return (dy * y * (1 - y),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _sigmoid(x):
     return _sigmoid_fwd(x)[0]
 
@@ -95,7 +99,7 @@ def _tanh_bwd(y, dy):
     return (dy * (1 - y * y),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _tanh(x):
     return _tanh_fwd(x)[0]
 
@@ -142,7 +146,7 @@ def _relu_bwd(y, dy):
     return (jnp.where(y > 0, dy, jnp.zeros((), dy.dtype)),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _relu(x):
     return _relu_fwd(x)[0]
 
@@ -176,7 +180,7 @@ def _leaky_relu_bwd(slope, above, dy):
     return (jnp.where(above, dy, slope * dy),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _leaky_relu(x, slope):
     return _leaky_relu_fwd(x, slope)[0]
 
@@ -196,21 +200,27 @@ def leaky_relu(x, slope=0.01) -> jax.Array:
       x: any shape.
       slope: a Python number.
 
-    Raises: TypeError when x is not floating-point.
+    Raises: TypeError when x is not floating-point or the slope no number.
     """
     (x,) = checks.floating(x=x)
-    return _leaky_relu(x, float(slope))
+    slope = checks.number(slope=slope)
+    return _leaky_relu(x, slope) if slope else _relu(x)  # 0 · ∞ is NaN
+
+
+def plain_softplus(x):
+    """What `softplus` computes, as `plain_sigmoid` is what `sigmoid` does."""
+    return jnp.where(x < 0, 0, x) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
 def _softplus_fwd(x):
-    return jnp.where(x < 0, 0, x) + jnp.log1p(jnp.exp(-jnp.abs(x))), x
+    return plain_softplus(x), x
 
 
 def _softplus_bwd(x, dy):
-    return (dy * _sigmoid_fwd(x)[0],)
+    return (dy * plain_sigmoid(x),)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _softplus(x):
     return _softplus_fwd(x)[0]
 
@@ -237,6 +247,8 @@ def softplus(x) -> jax.Array:
 
 # Beyond ±10 the tanh of the approximation is ±1 to the last digit of float64, and x³ could overflow.
 TANH_IS_ONE = 10.0
+# Beyond ±40 Φ is 0 or 1 and Φ' is 0, also in float64. There x counts as ±40, because 0 · ∞ is NaN.
+FAR = 40.0
 
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -244,7 +256,7 @@ ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 def _gelu_fwd(x, approximate):
     phi = _tanh_phi(x) if approximate else 0.5 * lax.erfc(-x * math.sqrt(0.5))
-    return x * phi, (x, None if approximate else phi)
+    return jnp.maximum(x, -FAR) * phi, (x, None if approximate else phi)
 
 
 def _tanh_phi(x):
@@ -260,10 +272,10 @@ def _gelu_bwd(approximate, residuals, dy):
         slope = 2 * phi * (1 - phi) * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * z * z)
     else:
         slope = jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return (dy * (phi + x * slope),)
+    return (dy * (phi + jnp.clip(x, -FAR, FAR) * slope),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def _gelu(x, approximate):
     return _gelu_fwd(x, approximate)[0]
 
@@ -289,5 +301,6 @@ def gelu(x, approximate=False) -> jax.Array:
 
     Raises: TypeError when x is not floating-point.
     """
+    checks.flag(approximate=approximate)
     (x,) = checks.floating(x=x)
     return _gelu(x, bool(approximate))

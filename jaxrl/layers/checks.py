@@ -5,19 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def floating(**arrays) -> list:
-    """The named arrays (None stays) as JAX arrays of one type, the widest of theirs: so each gradient has its own.
+def floating(*optional, **arrays) -> list:
+    """The named arrays as JAX arrays of one type, the widest of theirs: so each gradient has its own.
+
+    Those whose names are `optional` may be None, and stay so.
 
     Raises: TypeError unless all hold floating-point numbers.
     """
     for name, array in arrays.items():
-        if array is not None and not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+        if not (array is None and name in optional) and not _is_floating(array):
+            got = f"{array.dtype} of shape {array.shape}" if hasattr(array, "dtype") else repr(array)
             raise TypeError(
-                f"{name} must hold floating-point numbers, because gradients flow through it; got "
-                f"{jnp.result_type(array)} of shape {jnp.shape(array)}."
+                f"{name} must hold floating-point numbers in an array, because gradients flow through it; got {got}."
             )
     widest = jnp.result_type(*(array for array in arrays.values() if array is not None))
     return [None if array is None else jnp.asarray(array, widest) for array in arrays.values()]
+
+
+def _is_floating(array) -> bool:
+    return isinstance(array, float) or jnp.issubdtype(getattr(array, "dtype", bool), jnp.floating)
 
 
 def shape(name: str, array, expected: tuple, why: str):
@@ -26,6 +32,12 @@ def shape(name: str, array, expected: tuple, why: str):
     if len(got) != len(expected) or any(e not in (None, g) for g, e in zip(got, expected, strict=True)):
         wanted = ", ".join("any" if size is None else str(size) for size in expected)
         raise ValueError(f"{name} has shape {got}; expected [{wanted}], {why}.")
+
+
+def optional_shape(name: str, array, expected: tuple, why: str):
+    """As `shape`, but None may stand for the array."""
+    if array is not None:
+        shape(name, array, expected, why)
 
 
 def same_shape(**arrays) -> list:
@@ -61,6 +73,33 @@ def widths(**values):
 def is_int(value) -> bool:
     """Whether it is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def flag(**values):
+    """Raise TypeError unless each is a bool, known when the function is traced."""
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, known when the function is traced; got {value!r}.")
+
+
+def positive(why: str = "", **values) -> float:
+    """The one named value as a float; raises TypeError unless it is a number that is known when the function is traced,
+    ValueError unless it is above 0.
+    """
+    ((name, value),) = values.items()
+    result = number(**values)
+    if not result > 0:
+        raise ValueError(f"{name} must be above 0{why}; got {value!r}.")
+    return result
+
+
+def number(**values) -> float:
+    """The one named value as a float; raises TypeError unless it is a number, known when the function is traced."""
+    ((name, value),) = values.items()
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # JAX's error over a traced array is a TypeError
+        raise TypeError(f"{name} must be a Python number, known when the function is traced; got {value!r}.") from None
 
 
 def axis(value, x) -> int:

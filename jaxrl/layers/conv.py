@@ -24,6 +24,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxrl.layers import checks
 from jaxrl.layers.conv_choice import forward, input_gradient, outside_fusion, weight_gradient
 from jaxrl.layers.conv_forms import Geometry
+from jaxrl.layers.derived import custom_vjp
 
 
 def _conv2d_fwd(geometry, x, w, b):
@@ -38,7 +39,7 @@ def _conv2d_bwd(geometry, residuals, dy):
     return dx, dw, dy.sum((0, 1, 2)) if has_bias else None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _conv2d(geometry, x, w, b):
     if not outside_fusion(w.shape):
         return _conv2d_fwd(geometry, x, w, b)[0]
@@ -70,7 +71,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
 
     Raises: ValueError on shapes or parameters that do not fit, TypeError on arguments that are not floating-point.
     """
-    x, w, b = checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating("b", x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None,) * 4, "a kernel [kh, kw, C / groups, O]")
     checks.kernel(w)
@@ -81,8 +82,7 @@ def conv2d(x, w, b, stride=1, padding=0, dilation=1, groups=1) -> jax.Array:
             f"got {groups!r}."
         )
     checks.shape("w", w, (None, None, channels // groups, None), "its third axis is C / groups")
-    if b is not None:
-        checks.shape("b", b, (outputs,), "one entry for each output channel of w")
+    checks.optional_shape("b", b, (outputs,), "one entry for each output channel of w")
     stride, dilation = checks.pair_of("stride", stride), checks.pair_of("dilation", dilation)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
     padding = checks.pads_of(padding, x.shape[1:3], reach, stride)

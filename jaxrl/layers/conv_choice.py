@@ -105,8 +105,13 @@ def _correlations(geometry, x, w_shape, dy):
     return forms.sum_of_correlations(geometry, x, w_shape, dy, _examples_at_a_time(dy.shape), rows_as_one)
 
 
-def _examples_at_a_time(dy_shape) -> int:
-    """All examples, or a multiple of VECTOR: as many as have their dy in a quarter of the cache."""
+def _examples_at_a_time(dy_shape) -> int | None:
+    """All examples, or a multiple of VECTOR: as many as have their dy in a quarter of the cache.
+
+    None where their number is a symbol of `jax.export`.
+    """
+    if not isinstance(dy_shape[0], int):
+        return None
     if not _on_cpu() or math.prod(dy_shape) <= CACHED:
         return max(dy_shape[0], 1)
     fitting = CACHED // (4 * math.prod(dy_shape[1:]))

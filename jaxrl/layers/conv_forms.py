@@ -181,8 +181,8 @@ def weight_gradient_by_patches(geometry, x, w_shape, dy):
 
 
 def sum_of_correlations(geometry, x, w_shape, dy, size, rows_as_one):
-    """dw [kh, kw, C / g, O], summed over parts of the batch of `size` examples."""
-    parts = (slice(i, i + size) for i in range(0, max(len(x), 1), size))
+    """dw [kh, kw, C / g, O], summed over parts of the batch of `size` examples; None for all at once."""
+    parts = [slice(None)] if size is None else (slice(i, i + size) for i in range(0, max(x.shape[0], 1), size))
     return sum(_correlation(geometry, x[part], w_shape, dy[part], rows_as_one) for part in parts)
 
 

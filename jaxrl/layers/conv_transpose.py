@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxrl.layers import checks
 from jaxrl.layers.conv_choice import forward, input_gradient, weight_gradient
 from jaxrl.layers.conv_forms import Geometry
+from jaxrl.layers.derived import custom_vjp
 
 
 def _conv_transpose2d_fwd(geometry, sizes, x, w, b):
@@ -31,7 +32,7 @@ def _conv_transpose2d_bwd(geometry, sizes, residuals, dy):
     return dx, dw, dy.sum((0, 1, 2)) if has_bias else None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@partial(custom_vjp, nondiff_argnums=(0, 1))
 def _conv_transpose2d(geometry, sizes, x, w, b):
     return _conv_transpose2d_fwd(geometry, sizes, x, w, b)[0]
 
@@ -63,14 +64,13 @@ def conv_transpose2d(x, w, b, stride=1, padding=0, dilation=1, groups=1, output_
 
     Raises: ValueError on shapes or parameters that do not fit, TypeError on arguments that are not floating-point.
     """
-    x, w, b = checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating("b", x=x, w=w, b=b)
     checks.images(x)
     checks.shape("w", w, (None, None, None, x.shape[3]), "[kh, kw, O / groups, C] with the channels of x last")
     checks.kernel(w)
     if not checks.is_int(groups) or groups < 1 or x.shape[3] % groups:
         raise ValueError(f"groups must be a positive int that divides the {x.shape[3]} input channels; got {groups!r}.")
-    if b is not None:
-        checks.shape("b", b, (w.shape[2] * groups,), "one entry for each output channel")
+    checks.optional_shape("b", b, (w.shape[2] * groups,), "one entry for each output channel")
     stride, dilation = checks.pair_of("stride", stride), checks.pair_of("dilation", dilation)
     extra = checks.pair_of("output_padding", output_padding, least=0)
     if any(e >= s for e, s in zip(extra, stride, strict=True)):

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.softmax import below
 
 
 def _sum(dq):
@@ -20,7 +22,7 @@ def _mean_bwd(_, dq):
     return total, dq - (total / dq.shape[-1])[..., None]
 
 
-@jax.custom_vjp
+@custom_vjp
 def _mean(v, advantage):
     return _mean_fwd(v, advantage)[0]
 
@@ -45,7 +47,7 @@ def _largest_jvp(primals, tangents):
 
 
 def _max_fwd(v, advantage):
-    return v[..., None] + (advantage - _largest(advantage)), _best(advantage)
+    return v[..., None] + below(_largest(advantage), advantage), _best(advantage)
 
 
 def _max_bwd(best, dq):
@@ -58,7 +60,7 @@ def _at(best, a):
     return jnp.where(lax.broadcasted_iota(jnp.int32, a.shape, a.ndim - 1) == best, a, jnp.zeros((), a.dtype))
 
 
-@jax.custom_vjp
+@custom_vjp
 def _max(v, advantage):
     return _max_fwd(v, advantage)[0]
 
@@ -90,6 +92,6 @@ def dueling(v, advantage, combine="mean") -> jax.Array:
     if not jnp.ndim(advantage) or not advantage.shape[-1]:
         raise ValueError(f"advantage has shape {jnp.shape(advantage)}; expected [..., A] with at least one action.")
     checks.shape("v", v, advantage.shape[:-1], "advantage without its last axis")
-    if combine not in COMBINE:
+    if combine not in tuple(COMBINE):
         raise ValueError(f'combine must be "mean" or "max"; got {combine!r}.')
     return COMBINE[combine](v, advantage)

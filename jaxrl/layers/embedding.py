@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _embedding_fwd(rows, ids, table):
@@ -17,7 +18,7 @@ def _embedding_bwd(rows, ids, dy):
     return None, jnp.zeros((rows, dy.shape[-1]), dy.dtype).at[ids].add(dy)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _embedding(rows, ids, table):
     return _embedding_fwd(rows, ids, table)[0]
 

@@ -22,17 +22,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
-from jaxrl.layers.activations import sigmoid, tanh
-from jaxrl.layers.recurrent import before, keep_state
+from jaxrl.layers.activations import plain_sigmoid
+from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.recurrent import before, keep_state, plus
 
 
 def _gates(a, u, b_hn, h_tm1):
     """h and what the step back needs, [r, z, n, u_n] [B, 4H], from a and h_tm1 w_hh [B, 3H]."""
     a_r, a_z, a_n = jnp.split(a, 3, axis=-1)
     u_r, u_z, u_n = jnp.split(u, 3, axis=-1)
-    u_n = u_n + jnp.broadcast_to(b_hn, u_n.shape)
-    r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
-    n = tanh(a_n + r * u_n)
+    u_n = plus(u_n, b_hn)
+    r, z = plain_sigmoid(a_r + u_r), plain_sigmoid(a_z + u_z)
+    n = jnp.tanh(a_n + r * u_n)
     return (1 - z) * n + z * h_tm1, jnp.concatenate([r, z, n, u_n], -1)
 
 
@@ -51,19 +52,19 @@ def _with_n(da, du_n):
 
 
 def _gru_cell_fwd(x, h, w_ih, w_hh, b, b_hn):
-    a = x @ w_ih
-    h_t, gates = _gates(a + jnp.broadcast_to(b, a.shape), h @ w_hh, b_hn, h)
-    return h_t, (x, h, w_ih, w_hh, gates)
+    h_t, gates = _gates(plus(x @ w_ih, b), h @ w_hh, b_hn, h)
+    return h_t, (x, h, w_ih, w_hh, b is not None, b_hn is not None, gates)
 
 
 def _gru_cell_bwd(residuals, dh):
-    x, h, w_ih, w_hh, gates = residuals
+    x, h, w_ih, w_hh, has_b, has_b_hn, gates = residuals
     da, du_n, through = _gates_bwd(gates, h, dh)
     du = _with_n(da, du_n)
-    return da @ w_ih.T, through + du @ w_hh.T, x.T @ da, h.T @ du, da.sum(0), du_n.sum(0)
+    db, db_hn = da.sum(0) if has_b else None, du_n.sum(0) if has_b_hn else None
+    return da @ w_ih.T, through + du @ w_hh.T, x.T @ da, h.T @ du, db, db_hn
 
 
-@jax.custom_vjp
+@custom_vjp
 def _gru_cell(x, h, w_ih, w_hh, b, b_hn):
     return _gru_cell_fwd(x, h, w_ih, w_hh, b, b_hn)[0]
 
@@ -79,8 +80,8 @@ def gru_cell(x, h, w_ih, w_hh, b, b_hn) -> jax.Array:
       h: output of the step before [B, H].
       w_ih: [I, 3H].
       w_hh: [H, 3H].
-      b: [3H].
-      b_hn: [H].
+      b: [3H], or None.
+      b_hn: [H], or None.
 
     Returns: h after the step, [B, H].
 
@@ -91,8 +92,7 @@ def gru_cell(x, h, w_ih, w_hh, b, b_hn) -> jax.Array:
 
 
 def _gru_fwd(x, h_0, w_ih, w_hh, b, b_hn, reset):
-    a = x @ w_ih
-    a = a + jnp.broadcast_to(b, a.shape)
+    a = plus(x @ w_ih, b)
 
     def step(h, now):
         h = keep_state(now[1], h)
@@ -100,11 +100,11 @@ def _gru_fwd(x, h_0, w_ih, w_hh, b, b_hn, reset):
         return h_t, (h_t, gates)
 
     last, (y, gates) = lax.scan(step, h_0, (a, reset))
-    return (y, last), (x, h_0, w_ih, w_hh, reset, y, gates)
+    return (y, last), (x, h_0, w_ih, w_hh, b is not None, b_hn is not None, reset, y, gates)
 
 
 def _gru_bwd(residuals, cotangents):
-    x, h_0, w_ih, w_hh, reset, y, gates = residuals
+    x, h_0, w_ih, w_hh, has_b, has_b_hn, reset, y, gates = residuals
     dy, dh_T = cotangents
     h_tm1 = keep_state(reset, before(h_0, y))
     w_T = lax.optimization_barrier(w_hh.T)  # turned once, and not in every step
@@ -118,10 +118,11 @@ def _gru_bwd(residuals, cotangents):
     du, rows = lax.collapse(_with_n(da, du_n), 0, 2), lax.collapse(da, 0, 2)
     dw_ih = lax.collapse(x, 0, 2).T @ rows
     dw_hh = lax.collapse(h_tm1, 0, 2).T @ du
-    return da @ w_ih.T, dh_0, dw_ih, dw_hh, rows.sum(0), du_n.sum((0, 1)), None
+    db, db_hn = rows.sum(0) if has_b else None, du_n.sum((0, 1)) if has_b_hn else None
+    return da @ w_ih.T, dh_0, dw_ih, dw_hh, db, db_hn, None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _gru(x, h_0, w_ih, w_hh, b, b_hn, reset):
     return _gru_fwd(x, h_0, w_ih, w_hh, b, b_hn, reset)[0]
 
@@ -144,8 +145,8 @@ def gru(x, h_0, w_ih, w_hh, b, b_hn, reset=None) -> tuple[jax.Array, jax.Array]:
       h_0: [B, H].
       w_ih: [I, 3H].
       w_hh: [H, 3H].
-      b: [3H].
-      b_hn: [H], added to the recurrent part of n before r multiplies it.
+      b: [3H], or None.
+      b_hn: [H] or None, added to the recurrent part of n before r multiplies it.
       reset: bool [T, B], or None for no reset.
 
     Returns: y [T, B, H], the h of each step, and the last h.
@@ -160,11 +161,11 @@ def gru(x, h_0, w_ih, w_hh, b, b_hn, reset=None) -> tuple[jax.Array, jax.Array]:
 
 
 def _check(x, h, w_ih, w_hh, b, b_hn, leading):
-    x, h, w_ih, w_hh, b, b_hn = checks.floating(x=x, h=h, w_ih=w_ih, w_hh=w_hh, b=b, b_hn=b_hn)
+    x, h, w_ih, w_hh, b, b_hn = checks.floating("b", "b_hn", x=x, h=h, w_ih=w_ih, w_hh=w_hh, b=b, b_hn=b_hn)
     checks.shape("x", x, (None,) * (leading + 1), "[T, B, I]" if leading == 2 else "[B, I]")
     checks.shape("h", h, (x.shape[-2], None), "[B, H] with the batch of x")
     checks.shape("w_ih", w_ih, (x.shape[-1], 3 * h.shape[1]), "[I, 3H]")
     checks.shape("w_hh", w_hh, (h.shape[1], 3 * h.shape[1]), "[H, 3H]")
-    checks.shape("b", b, (3 * h.shape[1],), "[3H]")
-    checks.shape("b_hn", b_hn, (h.shape[1],), "[H]")
+    checks.optional_shape("b", b, (3 * h.shape[1],), "[3H]")
+    checks.optional_shape("b_hn", b_hn, (h.shape[1],), "[H]")
     return x, h, w_ih, w_hh, b, b_hn

@@ -8,19 +8,26 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxrl.layers import checks
+
 
 def glorot_uniform(key, shape, dtype=jnp.float32) -> jax.Array:
     """Uniform in ±√(6 / (fan_in + fan_out)), for kernels [kh, kw, I, O] and matrices [I, O].
 
     fan_in = kh kw I and fan_out = kh kw O. Source: "Understanding the difficulty of training deep feedforward
     neural networks" by Glorot and Bengio.
+
+    Raises: ValueError when the shape is none of a kernel or a matrix with entries.
     """
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"shape must be [..., I, O], at least two axes, each of 1 or more; got {tuple(shape)}.")
     bound = math.sqrt(6.0 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def uniform_hidden(hidden: int):
     """Uniform in ±1/√hidden: how PyTorch starts the weights of an LSTM."""
+    checks.widths(hidden=hidden)
     bound = 1.0 / math.sqrt(hidden)
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 

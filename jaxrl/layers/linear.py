@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def _linear_fwd(x, w, b):
@@ -19,7 +20,7 @@ def _linear_bwd(residuals, dy):
     return dy @ w.T, dw, rows.sum(0) if has_bias else None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _linear(x, w, b):
     return _linear_fwd(x, w, b)[0]
 
@@ -45,9 +46,8 @@ def linear(x, w, b) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    x, w, b = checks.floating(x=x, w=w, b=b)
+    x, w, b = checks.floating("b", x=x, w=w, b=b)
     checks.rows(x)
     checks.shape("w", w, (x.shape[-1], None), "its rows are the last axis of x")
-    if b is not None:
-        checks.shape("b", b, (w.shape[1],), "one entry for each column of w")
+    checks.optional_shape("b", b, (w.shape[1],), "one entry for each column of w")
     return _linear(x, w, b)

@@ -19,22 +19,23 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
-from jaxrl.layers.activations import sigmoid, tanh
-from jaxrl.layers.recurrent import before, keep_state
+from jaxrl.layers.activations import plain_sigmoid
+from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.recurrent import before, keep_state, plus
 
 
 def _gates(z, c_tm1):
     """Gates, tanh(c), h and c of one step from the gates' inputs z [B, 4H]."""
     zi, zf, zg, zo = jnp.split(z, 4, axis=-1)
-    i, f, g, o = sigmoid(zi), sigmoid(zf), tanh(zg), sigmoid(zo)
+    i, f, g, o = plain_sigmoid(zi), plain_sigmoid(zf), jnp.tanh(zg), plain_sigmoid(zo)
     c = f * c_tm1 + i * g
-    return jnp.concatenate([i, f, g, o], -1), o * tanh(c), c
+    return jnp.concatenate([i, f, g, o], -1), o * jnp.tanh(c), c
 
 
 def _gates_bwd(gates, c_tm1, c, dh, dc):
     """Cotangents of z and c_tm1 from those of h and c."""
     i, f, g, o = jnp.split(gates, 4, axis=-1)
-    t = tanh(c)
+    t = jnp.tanh(c)
     dc = dc + dh * o * (1 - t * t)
     dz = [dc * g * i * (1 - i), dc * c_tm1 * f * (1 - f), dc * i * (1 - g * g), dh * t * o * (1 - o)]
     return jnp.concatenate(dz, -1), dc * f
@@ -42,17 +43,17 @@ def _gates_bwd(gates, c_tm1, c, dh, dc):
 
 def _lstm_cell_fwd(x, h, c, w_ih, w_hh, b):
     z = x @ w_ih + h @ w_hh
-    gates, h_t, c_t = _gates(z + jnp.broadcast_to(b, z.shape), c)
-    return (h_t, c_t), (x, h, c, w_ih, w_hh, gates, c_t)
+    gates, h_t, c_t = _gates(plus(z, b), c)
+    return (h_t, c_t), (x, h, c, w_ih, w_hh, b is not None, gates, c_t)
 
 
 def _lstm_cell_bwd(residuals, cotangents):
-    x, h, c, w_ih, w_hh, gates, c_t = residuals
+    x, h, c, w_ih, w_hh, has_bias, gates, c_t = residuals
     dz, dc = _gates_bwd(gates, c, c_t, *cotangents)
-    return dz @ w_ih.T, dz @ w_hh.T, dc, x.T @ dz, h.T @ dz, dz.sum(0)
+    return dz @ w_ih.T, dz @ w_hh.T, dc, x.T @ dz, h.T @ dz, dz.sum(0) if has_bias else None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _lstm_cell(x, h, c, w_ih, w_hh, b):
     return _lstm_cell_fwd(x, h, c, w_ih, w_hh, b)[0]
 
@@ -69,7 +70,7 @@ def lstm_cell(x, h, c, w_ih, w_hh, b) -> tuple[jax.Array, jax.Array]:
       c: cell of the step before [B, H].
       w_ih: [I, 4H].
       w_hh: [H, 4H].
-      b: [4H].
+      b: [4H], or None.
 
     Returns: (h, c) after the step.
 
@@ -80,8 +81,7 @@ def lstm_cell(x, h, c, w_ih, w_hh, b) -> tuple[jax.Array, jax.Array]:
 
 
 def _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset):
-    z = x @ w_ih
-    z = z + jnp.broadcast_to(b, z.shape)
+    z = plus(x @ w_ih, b)
 
     def step(state, now):
         h, c = (keep_state(now[1], s) for s in state)
@@ -89,11 +89,11 @@ def _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset):
         return (h_t, c_t), (h_t, c_t, gates)
 
     last, (y, cells, gates) = lax.scan(step, (h_0, c_0), (z, reset))
-    return (y, last), (x, h_0, c_0, w_ih, w_hh, reset, y, cells, gates)
+    return (y, last), (x, h_0, c_0, w_ih, w_hh, b is not None, reset, y, cells, gates)
 
 
 def _lstm_bwd(residuals, cotangents):
-    x, h_0, c_0, w_ih, w_hh, reset, y, cells, gates = residuals
+    x, h_0, c_0, w_ih, w_hh, has_bias, reset, y, cells, gates = residuals
     dy, (dh_T, dc_T) = cotangents
     h_tm1, c_tm1 = (keep_state(reset, before(*states)) for states in ((h_0, y), (c_0, cells)))
 
@@ -109,10 +109,10 @@ def _lstm_bwd(residuals, cotangents):
     rows = lax.collapse(dz, 0, 2)
     dw_ih = lax.collapse(x, 0, 2).T @ rows
     dw_hh = lax.collapse(h_tm1, 0, 2).T @ rows
-    return dz @ w_ih.T, dh_0, dc_0, dw_ih, dw_hh, rows.sum(0), None
+    return dz @ w_ih.T, dh_0, dc_0, dw_ih, dw_hh, rows.sum(0) if has_bias else None, None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _lstm(x, h_0, c_0, w_ih, w_hh, b, reset):
     return _lstm_fwd(x, h_0, c_0, w_ih, w_hh, b, reset)[0]
 
@@ -136,7 +136,7 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, tuple[jax.A
       c_0: [B, H].
       w_ih: [I, 4H].
       w_hh: [H, 4H].
-      b: [4H].
+      b: [4H], or None.
       reset: bool [T, B], or None for no reset.
 
     Returns: y [T, B, H], the h of each step, and the last (h, c).
@@ -151,11 +151,11 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, tuple[jax.A
 
 
 def _check(x, h, c, w_ih, w_hh, b, leading):
-    x, h, c, w_ih, w_hh, b = checks.floating(x=x, h=h, c=c, w_ih=w_ih, w_hh=w_hh, b=b)
+    x, h, c, w_ih, w_hh, b = checks.floating("b", x=x, h=h, c=c, w_ih=w_ih, w_hh=w_hh, b=b)
     checks.shape("x", x, (None,) * (leading + 1), "[T, B, I]" if leading == 2 else "[B, I]")
     checks.shape("h", h, (x.shape[-2], None), "[B, H] with the batch of x")
     checks.shape("c", c, h.shape, "that of h")
     checks.shape("w_ih", w_ih, (x.shape[-1], 4 * h.shape[1]), "[I, 4H]")
     checks.shape("w_hh", w_hh, (h.shape[1], 4 * h.shape[1]), "[H, 4H]")
-    checks.shape("b", b, (4 * h.shape[1],), "[4H]")
+    checks.optional_shape("b", b, (4 * h.shape[1],), "[4H]")
     return x, h, c, w_ih, w_hh, b

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
 
 def factorized_noise(key, inputs, outputs, dtype=jnp.float32) -> tuple[jax.Array, jax.Array]:
@@ -40,7 +41,7 @@ def _noisy_bwd(residuals, dy):
     return dy @ noisy.T, dw, db, dw_sigma, db * noise_out, None, None
 
 
-@jax.custom_vjp
+@custom_vjp
 def _noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out):
     return _noisy_fwd(x, w, b, w_sigma, b_sigma, noise_in, noise_out)[0]
 

@@ -15,14 +15,24 @@ al. (https://arxiv.org/abs/1607.06450).
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 
-BATCH, ENTRIES = 0, 1  # what is averaged over, as an axis of x [M, D]
+
+class Group(NamedTuple):
+    """What is averaged over: an axis of x [M, D], and the devices along a mapped axis, if one is named."""
+
+    axis: int
+    devices: str | None = None
+
+
+ENTRIES = Group(1)
 
 
 def _like(a, x):
@@ -35,13 +45,20 @@ def _wide(*arrays):
     return tuple(a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in arrays)
 
 
-def _mean(axis, a, scale=1.0):
-    """Mean of scale · a, for a [M, D], over an axis, which stays with size 1.
+def _mean(group, a):
+    """Mean of a [M, D] over a group; its axis stays with size 1."""
+    mean = jnp.mean(a, group.axis, keepdims=True)
+    return mean if group.devices is None else lax.pmean(mean, group.devices)
 
-    As a product it takes half the time of a reduction on CPUs; scale, along that axis, is a part of the product.
+
+def _moments(group, x):
+    """Mean and variance of x [M, D].
+
+    The mean of what is left after a first mean corrects the rounding of that one: equal entries leave an exact 0.
     """
-    weights = jnp.full(a.shape[axis], 1 / max(a.shape[axis], 1), a.dtype) * scale
-    return jnp.expand_dims(jnp.tensordot(a, weights, (axis, 0), precision="highest"), axis)
+    near = lax.stop_gradient(_mean(group, x))
+    mean = near + _mean(group, x - near)
+    return mean, _mean(group, jnp.square(x - mean))
 
 
 def _normalized(x, mean, var, epsilon):
@@ -50,35 +67,27 @@ def _normalized(x, mean, var, epsilon):
     return (x - mean) * r, r
 
 
-def _normalize_fwd(axis, epsilon, x, scale, bias):
+def _normalize_fwd(group, epsilon, x, scale, bias):
     wide, scale_, bias_ = _wide(x, scale, bias)
-    mean = _mean(axis, wide)
-    var = _mean(axis, jnp.square(wide - mean))
+    mean, var = _moments(group, wide)
     x_hat, _ = _normalized(wide, mean, var, epsilon)
     y = _like(scale_, x) * x_hat + _like(bias_, x)
-    return (y.astype(x.dtype), mean, var), (x, mean, var, scale)
+    return (y.astype(x.dtype), *lax.stop_gradient((mean, var))), (x, mean, var, scale)
 
 
-def _normalize_bwd(axis, epsilon, residuals, cotangents):
+def _normalize_bwd(group, epsilon, residuals, cotangents):
     x, mean, var, scale = residuals
     wide, scale_, dy = _wide(x, scale, cotangents[0])
     x_hat, r = _normalized(wide, mean, var, epsilon)
-    dyx = dy * x_hat
-    mean_dy, mean_dyx = _mean(BATCH, dy)[0], _mean(BATCH, dyx)[0]
-    if axis == BATCH:
-        mean_g, mean_gx = (scale_ * mean_dy)[None], (scale_ * mean_dyx)[None]
-    else:
-        mean_g, mean_gx = _mean(axis, dy, scale_), _mean(axis, dyx, scale_)
-    dx = r * (dy * _like(scale_, x) - mean_g - x_hat * mean_gx)
-    # The statistics are outputs too, with cotangents of their own: dμ / n and dv 2 (x − μ) / n.
-    dx = dx + cotangents[1] / x.shape[axis] + cotangents[2] * (2 / x.shape[axis]) * (wide - mean)
-    rows = x.shape[0]
-    return dx.astype(x.dtype), (rows * mean_dyx).astype(scale.dtype), (rows * mean_dy).astype(scale.dtype)
+    g = dy * _like(scale_, x)
+    dx = r * (g - _mean(group, g) - x_hat * _mean(group, g * x_hat))
+    dscale, dbias = jnp.sum(dy * x_hat, 0), jnp.sum(dy, 0)
+    return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(scale.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _normalize(axis, epsilon, x, scale, bias):
-    return _normalize_fwd(axis, epsilon, x, scale, bias)[0]
+@partial(custom_vjp, nondiff_argnums=(0, 1))
+def _normalize(group, epsilon, x, scale, bias):
+    return _normalize_fwd(group, epsilon, x, scale, bias)[0]
 
 
 _normalize.defvjp(_normalize_fwd, _normalize_bwd)
@@ -100,10 +109,11 @@ def layer_norm(x, scale, bias, epsilon=1e-5) -> jax.Array:
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
-    x, scale, bias = _check(x, epsilon, scale, bias)
+    x, scale, bias = _check(x, scale, bias)
+    epsilon = checks.positive(epsilon=epsilon)
     if x.size == 0:
         return x
-    return _normalize(ENTRIES, float(epsilon), x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)
+    return _normalize(ENTRIES, epsilon, x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)
 
 
 def _infer_fwd(epsilon, x, scale, bias, mean, var):
@@ -126,7 +136,7 @@ def _infer_bwd(epsilon, residuals, dy):
     return dx.astype(x.dtype), *(d.astype(k) for d, k in zip((dscale, dbias, dmean, dvar), kinds, strict=True))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _infer(epsilon, x, scale, bias, mean, var):
     return _infer_fwd(epsilon, x, scale, bias, mean, var)[0]
 
@@ -134,7 +144,7 @@ def _infer(epsilon, x, scale, bias, mean, var):
 _infer.defvjp(_infer_fwd, _infer_bwd)
 
 
-def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1e-5):
+def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1e-5, axis_name=None):
     """Normalises every channel over the batch and all positions; in inference with the running statistics.
 
         training:   y = scale (x − μ) / √(v + ε) + bias        μ, v: mean and variance over all axes but the last
@@ -157,33 +167,35 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
       training: a Python bool.
       momentum: m, the part of the running statistics that stays.
       epsilon: a Python number above 0.
+      axis_name: of a mapped axis (`jax.pmap`, `jax.shard_map`, `jax.vmap`), over which μ and v and the two means of
+        the gradient are taken too: each device holds its part of one batch. None for the device's own part. Under
+        `jax.vmap` gradients must be taken within it.
 
     Returns: (y [..., C], (mean [C], var [C])).
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     mean, var = checks.floating(mean=mean, var=var)
-    x, scale, bias = _check(x, epsilon, scale, bias, mean=mean, var=var)
-    if not isinstance(training, bool):
-        raise TypeError(f"training must be True or False, known when the function is traced; got {training!r}.")
+    x, scale, bias = _check(x, scale, bias, mean=mean, var=var)
+    epsilon = checks.positive(epsilon=epsilon)
+    checks.flag(training=training)
     if not training:
-        return _infer(float(epsilon), x, scale, bias, mean, var), (mean, var)
+        return _infer(epsilon, x, scale, bias, mean, var), (mean, var)
     if x.size == 0:
         return x, (mean, var)
     rows = x.reshape(-1, x.shape[-1])
-    y, batch_mean, batch_var = _normalize(BATCH, float(epsilon), rows, scale, bias)
-    batch_var = batch_var * (len(rows) / max(len(rows) - 1, 1))
-    batch = (lax.stop_gradient(s)[0].astype(mean.dtype) for s in (batch_mean, batch_var))
-    running = tuple(momentum * old + (1 - momentum) * new for old, new in zip((mean, var), batch, strict=True))
+    y, *batch = _normalize(Group(0, axis_name), epsilon, rows, scale, bias)
+    n = rows.shape[0] * (1 if axis_name is None else lax.axis_size(axis_name))
+    batch[1] *= n / max(n - 1, 1)
+    now = (s[0].astype(mean.dtype) for s in batch)
+    running = tuple(momentum * old + (1 - momentum) * new for old, new in zip((mean, var), now, strict=True))
     return y.reshape(x.shape), running
 
 
-def _check(x, epsilon, scale, bias, **running):
+def _check(x, scale, bias, **running):
     """x, which keeps its type, and scale and bias in one."""
     (x,), (scale, bias) = checks.floating(x=x), checks.floating(scale=scale, bias=bias)
     checks.rows(x)
     for name, vector in {"scale": scale, "bias": bias, **running}.items():
         checks.shape(name, vector, (x.shape[-1],), "one entry for each entry of the last axis of x")
-    if not epsilon > 0:
-        raise ValueError(f"epsilon must be above 0; got {epsilon!r}.")
     return x, scale, bias

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.layers import checks
 from jaxrl.layers.activations import larger
 from jaxrl.layers.conv_forms import interleave
+from jaxrl.layers.derived import custom_vjp
 
 
 class Window(NamedTuple):
@@ -33,6 +35,12 @@ class Window(NamedTuple):
         """(H', W')."""
         each = zip(self.sizes, self.padding, self.window, self.stride, strict=True)
         return tuple((n + sum(p) - k) // s + 1 for n, p, k, s in each)
+
+    def inside(self):
+        """For each axis [H'] the first tap within the image, and the one after the last."""
+        each = zip(self.sizes, self.padding, self.window, self.stride, self.outputs(), strict=True)
+        starts = [(np.arange(o) * s - p[0], n, k) for n, p, k, s, o in each]
+        return [(np.maximum(-first, 0), np.minimum(n - first, k)) for first, n, k in starts]
 
     def firsts(self):
         """For each axis and (residue r, tap i) that go together: which output reads position r, (r + p − i) / s."""
@@ -65,7 +73,7 @@ def _spread(window, of_tap, *arrays):
     padded = [jnp.pad(array, ((0, 0), *margins, (0, 0))) for array in arrays]
 
     def phase(*residues):
-        total = jnp.zeros((len(arrays[0]), *counts, arrays[0].shape[3]), arrays[0].dtype)
+        total = jnp.zeros((arrays[0].shape[0], *counts, arrays[0].shape[3]), arrays[0].dtype)
         for number, tap in enumerate(window.taps()):
             starts = [first.get(key) for first, key in zip(firsts, zip(residues, tap, strict=True), strict=True)]
             if None not in starts:
@@ -86,8 +94,17 @@ def _max_fwd(window, x):
     y = jax.lax.optimization_barrier(y)
     index = jnp.zeros(y.shape, jnp.uint8 if len(seen) <= 256 else jnp.int32)
     for number, entry in reversed(list(enumerate(seen))):
-        index = jnp.where(entry == y, jnp.asarray(number, index.dtype), index)
+        index = jnp.where((entry == y) | (entry != entry), jnp.asarray(number, index.dtype), index)
+    if any(map(any, window.padding)):
+        index = jnp.where(y == -jnp.inf, _first_inside(window, index), index)
     return y, index
+
+
+def _first_inside(window, index):
+    """The first tap of each window that is not in the padding: of entries that are all −∞, as padding is too."""
+    (rows, _), (cols, _) = window.inside()
+    first = rows[:, None] * window.window[1] + cols
+    return jnp.broadcast_to(first[None, :, :, None].astype(index.dtype), index.shape)
 
 
 def _max_bwd(window, index, dy):
@@ -95,7 +112,7 @@ def _max_bwd(window, index, dy):
     return (_spread(window, lambda number, dy, index: jnp.where(index == number, dy, zero), dy, index),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _max(window, x):
     return _max_fwd(window, x)[0]
 
@@ -109,7 +126,8 @@ def max_pool2d(x, window, stride=None, padding=0) -> jax.Array:
         y[n, o, v, c] = max_ij x[n, s o + i − p, s v + j − p, c]                        with x = −∞ outside
         dx[n, u, w, c] = Σ dy[n, o, v, c] over the windows (o, v) whose maximum stands at (u, w)
 
-    Where several entries of a window tie, the first in row-major order gets the whole gradient. Only the index of the
+    Where several entries of a window tie, the first in row-major order gets the whole gradient; NaN is the largest of
+    all. Only the index of the
     winning tap is kept for the backward pass, one byte an output (four where a window has more than 256 taps).
 
     Args:
@@ -122,36 +140,51 @@ def max_pool2d(x, window, stride=None, padding=0) -> jax.Array:
 
     Raises: ValueError on shapes or parameters that do not fit, TypeError when x is not floating-point.
     """
+    (x,) = checks.floating(x=x)
     return _max(_window(x, window, stride, padding), x)
 
 
-def _avg_fwd(window, x):
+def _over_count(window, count_padding, a):
+    """a [B, H', W', C] over the number of entries of each window."""
+    if count_padding or not any(map(any, window.padding)):
+        return a / len(window.taps())
+    rows, cols = (end - first for first, end in window.inside())
+    return a / jnp.broadcast_to((rows[:, None] * cols)[None, :, :, None].astype(a.dtype), a.shape)
+
+
+def _avg_fwd(window, count_padding, x):
     padded = jnp.pad(x, ((0, 0), *window.padding, (0, 0)))
     total = sum(_tap(window, padded, tap) for tap in window.taps())
-    return total / len(window.taps()), None
+    return _over_count(window, count_padding, total), None
 
 
-def _avg_bwd(window, _, dy):
-    return (_spread(window, lambda number, each: each, dy / len(window.taps())),)
+def _avg_bwd(window, count_padding, _, dy):
+    return (_spread(window, lambda number, each: each, _over_count(window, count_padding, dy)),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _avg(window, x):
-    return _avg_fwd(window, x)[0]
+@partial(custom_vjp, nondiff_argnums=(0, 1))
+def _avg(window, count_padding, x):
+    return _avg_fwd(window, count_padding, x)[0]
 
 
 _avg.defvjp(_avg_fwd, _avg_bwd)
 
 
-def avg_pool2d(x, window, stride=None, padding=0) -> jax.Array:
-    """Mean of each window. Padding counts as zeros, so the divisor is always the whole window.
+def avg_pool2d(x, window, stride=None, padding=0, count_padding=True) -> jax.Array:
+    """Mean of each window. Padding counts as zeros, so the divisor N is the whole window, h w; or it does not count.
 
-        y[n, o, v, c] = 1/(h w) Σ_ij x[n, s o + i − p, s v + j − p, c]                  with x = 0 outside
-        dx[n, u, w, c] = 1/(h w) Σ dy[n, o, v, c] over the windows (o, v) that read (u, w)
+        y[n, o, v, c] = 1/N[o, v] Σ_ij x[n, s o + i − p, s v + j − p, c]                with x = 0 outside
+        dx[n, u, w, c] = Σ dy[n, o, v, c] / N[o, v] over the windows (o, v) that read (u, w)
 
-    Arguments, result and errors are those of `max_pool2d`. Nothing is kept for the backward pass.
+    Arguments, result and errors are those of `max_pool2d`, but for one more argument. Nothing is kept for the backward
+    pass.
+
+    Args:
+      count_padding: a Python bool; with False N[o, v] is the number of entries of the image in the window.
     """
-    return _avg(_window(x, window, stride, padding), x)
+    checks.flag(count_padding=count_padding)
+    (x,) = checks.floating(x=x)
+    return _avg(_window(x, window, stride, padding), count_padding, x)
 
 
 def _global_avg_fwd(sizes, x):
@@ -163,7 +196,7 @@ def _global_avg_bwd(sizes, _, dy):
     return (jnp.broadcast_to(each[:, None, None], (each.shape[0], *sizes, each.shape[1])),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _global_avg(sizes, x):
     return _global_avg_fwd(sizes, x)[0]
 
@@ -186,7 +219,6 @@ def global_avg_pool2d(x) -> jax.Array:
 
 
 def _window(x, window, stride, padding) -> Window:
-    checks.floating(x=x)
     checks.images(x)
     window = checks.pair_of("window", window)
     stride = window if stride is None else checks.pair_of("stride", stride)

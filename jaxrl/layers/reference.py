@@ -118,10 +118,11 @@ def max_pool2d(x, window, stride=None, padding=0):
     return _pool(x, window, stride, padding, -jnp.inf, lax.max)
 
 
-def avg_pool2d(x, window, stride=None, padding=0):
+def avg_pool2d(x, window, stride=None, padding=0, count_padding=True):
     """See `jaxrl.layers.avg_pool2d`."""
     h, w = _pair(window)
-    return _pool(x, window, stride, padding, 0.0, lax.add) / (h * w)
+    total = _pool(x, window, stride, padding, 0.0, lax.add)
+    return total / (h * w if count_padding else _pool(jnp.ones_like(x), window, stride, padding, 0.0, lax.add))
 
 
 def _pool(x, window, stride, padding, start, combine):
@@ -160,6 +161,8 @@ def dropout(x, key, rate=0.5, deterministic=False):
     """See `jaxrl.layers.dropout`."""
     if deterministic or rate == 0:
         return x
+    if rate == 1:
+        return jnp.zeros_like(x)
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
@@ -173,19 +176,27 @@ def _affine(x, scale, bias):
     return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
 
 
-def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1e-5):
+def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1e-5, axis_name=None):
     """See `jaxrl.layers.batch_norm`."""
     axes = tuple(range(x.ndim - 1))
     count = x.size // x.shape[-1] if x.size else 0
     if training and not count:
         return x, (mean, var)
-    mean_now, var_now = (x.mean(axes), x.var(axes)) if training else (mean, var)
+    mean_now, var_now = _moments(x, axes, axis_name) if training else (mean, var)
     x_hat = (x - jnp.broadcast_to(mean_now, x.shape)) * jnp.broadcast_to(lax.rsqrt(var_now + epsilon), x.shape)
     y = _affine(x_hat, scale, bias)
     if not training:
         return y, (mean, var)
+    count *= 1 if axis_name is None else lax.axis_size(axis_name)
     new = lax.stop_gradient((mean_now, var_now * (count / max(count - 1, 1))))
     return y, tuple(momentum * old + (1 - momentum) * now for old, now in zip((mean, var), new, strict=True))
+
+
+def _moments(x, axes, axis_name):
+    if axis_name is None:
+        return x.mean(axes), x.var(axes)
+    mean = lax.pmean(x.mean(axes), axis_name)
+    return mean, lax.pmean(jnp.square(x - jnp.broadcast_to(mean, x.shape)).mean(axes), axis_name)
 
 
 def embedding(ids, table):
@@ -202,7 +213,7 @@ def _gru_step(a, h, w_hh, b_hn):
     a_r, a_z, a_n = jnp.split(a, 3, axis=-1)
     u_r, u_z, u_n = jnp.split(h @ w_hh, 3, axis=-1)
     r, z = jax.nn.sigmoid(a_r + u_r), jax.nn.sigmoid(a_z + u_z)
-    n = jnp.tanh(a_n + r * (u_n + jnp.broadcast_to(b_hn, u_n.shape)))
+    n = jnp.tanh(a_n + r * (u_n if b_hn is None else u_n + jnp.broadcast_to(b_hn, u_n.shape)))
     return (1 - z) * n + z * h
 
 

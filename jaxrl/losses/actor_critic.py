@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 from jaxrl.losses import choice, weighting
 
 
@@ -40,7 +41,7 @@ def _actor_critic_bwd(residuals, dy):
     )
 
 
-@jax.custom_vjp
+@custom_vjp
 def _actor_critic(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
     return _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient)[0]
 

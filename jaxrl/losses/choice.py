@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import log_softmax
+from jaxrl.layers.softmax import plain_log_softmax
 
 
 def within(index, count: int) -> jax.Array:
@@ -13,7 +13,7 @@ def within(index, count: int) -> jax.Array:
 
 def log_probabilities(logits) -> jax.Array:
     """log_softmax, clipped to the lowest finite number, so that p log p is 0 and not NaN at p = 0."""
-    return jnp.maximum(log_softmax(logits), jnp.finfo(logits.dtype).min)
+    return jnp.maximum(plain_log_softmax(logits), jnp.finfo(logits.dtype).min)
 
 
 def chosen(values, index) -> jax.Array:

@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import checks, log_softmax, sigmoid
+from jaxrl.layers import checks
+from jaxrl.layers.activations import plain_sigmoid
+from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.softmax import plain_log_softmax
 from jaxrl.losses import choice, weighting
 
 
 def _cross_entropy_fwd(logits, labels, weight):
-    log_p = log_softmax(logits)
+    log_p = plain_log_softmax(logits)
     each = -choice.chosen(log_p, labels)
     return weighting.total(weight, each), (log_p, labels, weight)
 
@@ -21,7 +24,7 @@ def _cross_entropy_bwd(residuals, dy):
     return dlogits, None, weighting.dweight(weight, dy, each)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _cross_entropy(logits, labels, weight):
     return _cross_entropy_fwd(logits, labels, weight)[0]
 
@@ -61,10 +64,10 @@ def _binary_bwd(residuals, dy):
     logits, targets, weight = residuals
     scale = dy * weight
     dweight = weighting.dweight(weight, dy, _binary_each(logits, targets))
-    return scale * (sigmoid(logits) - targets), -scale * logits, dweight
+    return scale * (plain_sigmoid(logits) - targets), -scale * logits, dweight
 
 
-@jax.custom_vjp
+@custom_vjp
 def _binary(logits, targets, weight):
     return _binary_fwd(logits, targets, weight)[0]
 
@@ -105,7 +108,7 @@ def _cross_entropy_to_bwd(residuals, dy):
     return dlogits, -scale * log_q, weighting.dweight(weight, dy, -jnp.sum(p * log_q, -1))
 
 
-@jax.custom_vjp
+@custom_vjp
 def _cross_entropy_to(logits, p, weight):
     return _cross_entropy_to_fwd(logits, p, weight)[0]
 

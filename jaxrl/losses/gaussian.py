@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl.layers import checks, softplus, tanh
+from jaxrl.layers import checks
+from jaxrl.layers.activations import plain_softplus
+from jaxrl.layers.derived import custom_vjp
 from jaxrl.losses import weighting
 
 LOG_ROOT_2PI = 0.9189385332046727  # ½ log 2π
@@ -31,7 +33,7 @@ def _gaussian_nll_bwd(residuals, dy):
     return dx, -dx, scale * (1 - z * z), weighting.dweight(weight, dy, _nll(z, log_std))
 
 
-@jax.custom_vjp
+@custom_vjp
 def _gaussian_nll(x, mean, log_std, weight):
     return _gaussian_nll_fwd(x, mean, log_std, weight)[0]
 
@@ -78,7 +80,7 @@ def _gaussian_kl_bwd(residuals, dy):
     return dmean, scale * narrower, -dmean, -scale * (narrower + z * z), dweight
 
 
-@jax.custom_vjp
+@custom_vjp
 def _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight):
     return _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q, weight)[0]
 
@@ -111,7 +113,7 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
 
 def _tanh_gaussian_fwd(u, mean, log_std):
     z = _over(u - mean, log_std)
-    log_slope = 2 * (LOG_2 - u - softplus(-2 * u))
+    log_slope = 2 * (LOG_2 - u - plain_softplus(-2 * u))
     return -_nll(z, log_std) - jnp.sum(log_slope, -1), (u, z, log_std)
 
 
@@ -119,10 +121,10 @@ def _tanh_gaussian_bwd(residuals, dy):
     u, z, log_std = residuals
     dy = dy[..., None]
     dmean = dy * _over(z, log_std)
-    return dy * 2 * tanh(u) - dmean, dmean, dy * (z * z - 1)
+    return dy * 2 * jnp.tanh(u) - dmean, dmean, dy * (z * z - 1)
 
 
-@jax.custom_vjp
+@custom_vjp
 def _tanh_gaussian(u, mean, log_std):
     return _tanh_gaussian_fwd(u, mean, log_std)[0]
 

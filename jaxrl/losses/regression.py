@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.layers.derived import custom_vjp
 from jaxrl.losses import choice, weighting
 
 
@@ -26,7 +27,7 @@ def _squared_bwd(residuals, dy):
     return -dtarget, dtarget, weighting.dweight(weight, dy, _half_square(error))
 
 
-@jax.custom_vjp
+@custom_vjp
 def _squared(prediction, target, weight):
     return _squared_fwd(prediction, target, weight)[0]
 
@@ -80,7 +81,7 @@ def _huber_bwd(delta, residuals, dy):
     return -dtarget, dtarget, weighting.dweight(weight, dy, _huber_each(delta, error))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _huber(delta, prediction, target, weight):
     return _huber_fwd(delta, prediction, target, weight)[0]
 
@@ -137,7 +138,7 @@ def _quantile_bwd(delta, residuals, dy):
     return dtheta, scale * (jnp.sum(slope, -2) / target.shape[-1]), None, weighting.dweight(weight, dy, each)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(custom_vjp, nondiff_argnums=(0,))
 def _quantile(delta, theta, target, tau, weight):
     return _quantile_fwd(delta, theta, target, tau, weight)[0]
 
@@ -189,7 +190,7 @@ def _q_learning_bwd(delta, actions, residuals, dy):
     return -dtarget[..., None] * taken, None, dtarget, weighting.dweight(weight, dy, _huber_each(delta, error))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@partial(custom_vjp, nondiff_argnums=(0, 1))
 def _q_learning(delta, actions, q_tm1, a_tm1, target, weight):
     return _q_learning_fwd(delta, actions, q_tm1, a_tm1, target, weight)[0]
 

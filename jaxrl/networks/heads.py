@@ -32,7 +32,7 @@ def action_outputs(x, num_actions: int, outputs: int, hidden: int, dueling: str,
 
     def head(name, actions):
         y = layers.relu(linear(hidden, name=f"{name}_hidden")(x))
-        return last(actions * outputs, name=name)(y).reshape(len(y), actions, outputs)
+        return last(actions * outputs, name=name)(y).reshape(y.shape[0], actions, outputs)
 
     if dueling == "none":
         return head("q", num_actions)

@@ -86,10 +86,12 @@ class BatchNorm(nn.Module):
 
     The running statistics mean and var are variables of the collection `batch_stats`. With training=True they are
     updated, and `apply` must be told `mutable=["batch_stats"]`; with training=False they are what x is normalised with.
+    With `axis_name` the statistics are those of all devices of a mapped axis.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x, training=False):
@@ -98,7 +100,9 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
-        y, running = layers.batch_norm(x, scale, bias, mean.value, var.value, training, self.momentum, self.epsilon)
+        y, running = layers.batch_norm(
+            x, scale, bias, mean.value, var.value, training, self.momentum, self.epsilon, self.axis_name
+        )
         if training and not self.is_initializing():
             mean.value, var.value = running
         return y

@@ -31,6 +31,8 @@ ROWS = [
     ("max_pool2d", "with ties", lambda draw: (draw.ties(2, 7, 8, 3),), EVERYWHERE, KINK),
     ("max_pool2d", "overlapping ties", lambda draw: (draw.ties(2, 7, 8, 3),), PADDED, KINK),
     ("max_pool2d", "all equal", given(np.zeros((1, 2, 2, 1))), {"window": 2}, KINK),
+    _pool("avg_pool2d", (2, 7, 8, 3), "asymmetric, padding not counted", **ODD_WINDOW, count_padding=False),
+    _pool("avg_pool2d", (2, 7, 6, 3), "SAME, padding not counted", TESTED, **EVERYWHERE, count_padding=False),
     _pool("global_avg_pool2d", (64, 28, 28, 32), "64x28x28x32", TIMED),
     _pool("global_avg_pool2d", (1, 3, 5, 4), "batch of 1"),
     _pool("global_avg_pool2d", (2, 7, 8, 3), "2x7x8x3", TESTED),
