@@ -314,6 +314,6 @@ def importance_weights(batch: Batch, transitions, beta) -> jax.Array:
 
 def set_priorities(priorities: Priorities, index, error, alpha: float, epsilon: float = 1e-6) -> Priorities:
     """Priority (|error| + ε)^α of transitions that were drawn."""
-    priority = (jnp.abs(error) + epsilon) ** alpha
+    priority = ((jnp.abs(error) + epsilon) ** alpha).astype(priorities.highest.dtype)  # errors may be float64
     tree = sum_tree.set_leaves(priorities.tree, index, priority)
     return Priorities(tree, jnp.maximum(priorities.highest, priority.max()))

@@ -106,7 +106,7 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
 
     def store(learner, ring, trajectory):
         ring = replay.insert(ring, settings, trajectory.observation, trajectory.row)
-        taken = parallel.total(trajectory.row.valid.sum(), axis_names)
+        taken = parallel.total(trajectory.row.valid.sum(dtype=jnp.int32), axis_names)
         priorities = learner.priorities
         if config.prioritized:
             priorities = replay.admit(priorities, ring, settings, len(trajectory.observation))

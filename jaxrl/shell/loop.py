@@ -162,12 +162,18 @@ def learning(agent: Agent, device_count: int):
 
     def update(learner, key, experience):
         key, subkey = jax.random.split(key)
-        learner, report = agent.learn(learner, experience, subkey)
-        return learner, key, report
+        after, report = agent.learn(learner, experience, subkey)
+        refuse_other_types("learning", learner, after)
+        return after, key, report
+
+    def store(learner, storage, trajectory):
+        *after, report = agent.storage.store(learner, storage, trajectory)
+        refuse_other_types("storing", (learner, storage), tuple(after))
+        return *after, report
 
     update = parallel.map_devices(update, device_count, donate_argnums=(0, 1))
+    store = parallel.map_devices(store, device_count, donate_argnums=(0, 1))
     storage_of = agent.storage
-    store = storage_of and parallel.map_devices(storage_of.store, device_count, donate_argnums=(0, 1))
 
     def turn(learner, storage, keys, trajectory):
         experience, report, ready = trajectory, {}, True
@@ -181,6 +187,18 @@ def learning(agent: Agent, device_count: int):
         return learner, storage, keys, report
 
     return turn
+
+
+def refuse_other_types(what: str, before, after):
+    """Raise TypeError, with the first leaf, where a turn changes the form of a state: no checkpoint would fit it."""
+    kinds = [
+        {jax.tree_util.keystr(path): jax.typeof(leaf).str_short() for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (before, after)
+    ]
+    for path in sorted(kinds[0].keys() | kinds[1].keys()):
+        old, new = (kind.get(path, "nothing") for kind in kinds)
+        if old != new:
+            raise TypeError(f"{what} makes {new} of the state's {path}, which was {old}; an update keeps every type.")
 
 
 def check_finite(report: dict, agent_steps: int):
