@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,6 +17,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jaxrl.agents import AGENTS, a3c, dqn, dqn_options
+from jaxrl.environments import PROTOCOLS
 from jaxrl.rollout import Games
 from jaxrl.shell import folder, launch, loop, metrics
 from jaxrl.shell.checkpoint import CheckpointError, Checkpoints
@@ -333,6 +336,27 @@ def test_a_signal_after_a_row_was_shown_saves_too(tmp_path, monkeypatch):
     monkeypatch.setattr(metrics.Progress, "update", show)
     run = train(tmp_path / "run", log_every=80)
     assert 80 < Checkpoints.open(run / "checkpoints").latest() < 240
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_no_nan_comes_out_of_compiled_code(name):
+    """Not before learning begins, when it stands in reports, nor where a segment is one row that is a reset."""
+    algorithm = AGENTS[name]
+    config = algorithm.preset(None, "CartPole-v1")
+    short = {"t_max": 1, "num_envs": 2} | ({"num_workers": 2} if name == "a3c" else {})
+    few = {"learning_starts": 64, "batch_size": 8, "hidden": (16,), "updates": 1, "num_envs": 4}
+    config = dataclasses.replace(config, **(few if name == "dqn" else short))
+    agent = launch.agent_of(algorithm, config)
+    state = loop.first_state(agent, PROTOCOLS["control"], config.num_envs, 1, seed=0)
+    schedule = loop.Schedule(10_000, 10_000, 10_000)
+    with jax.debug_nans(True):
+        turns = loop.updates(agent, state, partial(launch.pools_of, config), schedule, 0)
+        reports, games = zip(*((turn.report, turn.games) for turn in itertools.islice(turns, 60)), strict=True)
+    assert len({tuple(report) for report in reports}) == 1  # the same columns in each row
+    assert any(not each.valid.all() for each in games)
+    before = [np.isnan(report["loss"]).all() for report in reports]
+    assert before == sorted(before, reverse=True) and any(before) == (name == "dqn") and not all(before)
+    assert all(np.isfinite(value).all() for report in reports if "updates" not in report for value in report.values())
 
 
 def test_pool_seeds_differ_between_steps_and_devices():

@@ -111,10 +111,8 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
         if config.prioritized:
             priorities = replay.admit(priorities, ring, settings, len(trajectory.observation))
         learner = Learner(learner.networks, priorities, learner.agent_steps + taken)
-        unknown = jax.eval_shape(learn, learner, ring, jax.random.key(0))[1]
-        report = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan), unknown) | {"updates": jnp.int32(0)}
-        report |= {name: jnp.mean(value) for name, value in trajectory.extras.items()}
-        return learner, ring, report | _fullness(config, learner, ring)
+        report = {name: jnp.mean(value) for name, value in trajectory.extras.items()}
+        return learner, ring, report | {"updates": jnp.int32(0)} | _fullness(config, learner, ring)
 
     def learn(learner, ring, key):
         reports = []

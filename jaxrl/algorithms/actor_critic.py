@@ -87,13 +87,23 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
 
 
 def report(value, logits, v, target, valid) -> dict:
-    """Loss, mean entropy of π in nats, and explained variance 1 − Var(G − v) / Var(G), over valid steps."""
+    """Loss, mean entropy of π in nats, and explained variance 1 − Var(G − v) / Var(G), over valid steps.
+
+    Where no step is valid, as in a segment of one row that is a reset, all are 0 and none is NaN.
+    """
+    count = jnp.maximum(1, jnp.sum(valid))
+
+    def mean(x):
+        return jnp.sum(x, where=valid) / count
+
+    def variance(x):
+        return mean((x - mean(x)) ** 2)
+
     log_pi = layers.log_softmax(logits)
-    entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)
-    unexplained = jnp.var(target - v, where=valid)
+    explained = 1.0 - variance(target - v) / (variance(target) + 1e-8)
     return {
         "loss": value,
-        "entropy": jnp.mean(entropy, where=valid),
-        "explained_variance": 1.0 - unexplained / (jnp.var(target, where=valid) + 1e-8),
-        "value_mean": jnp.mean(v, where=valid),
+        "entropy": mean(-jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)),
+        "explained_variance": jnp.where(jnp.any(valid), explained, 0.0),
+        "value_mean": mean(v),
     }

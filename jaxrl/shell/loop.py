@@ -173,20 +173,27 @@ def learning(agent: Agent, device_count: int):
 
     update = parallel.map_devices(update, device_count, donate_argnums=(0, 1))
     store = parallel.map_devices(store, device_count, donate_argnums=(0, 1))
-    storage_of = agent.storage
+    unknown = {}
 
     def turn(learner, storage, keys, trajectory):
-        experience, report, ready = trajectory, {}, True
-        if storage_of:
-            ready = storage_of.ready(storage)
-            learner, experience, report = store(learner, storage, trajectory)
-            storage = experience
-        if ready:
-            learner, keys, learnt = update(learner, keys, experience)
-            report = report | learnt
-        return learner, storage, keys, report
+        if agent.storage is None:
+            learner, keys, report = update(learner, keys, trajectory)
+            return learner, storage, keys, report
+        ready = agent.storage.ready(storage)
+        learner, storage, report = store(learner, storage, trajectory)
+        if not ready:
+            unknown.update(unknown or not_learnt(update, learner, keys, storage))
+            return learner, storage, keys, unknown | report
+        learner, keys, learnt = update(learner, keys, storage)
+        return learner, storage, keys, report | learnt
 
     return turn
+
+
+def not_learnt(update, *args) -> dict:
+    """The report of an update that was not made: NaN, made on the host, as `jax.debug_nans` allows none elsewhere."""
+    _, _, report = jax.eval_shape(update, *args)
+    return {name: np.full(leaf.shape, np.nan, np.float32) for name, leaf in report.items()}
 
 
 def refuse_other_types(what: str, before, after):
