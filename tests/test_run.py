@@ -359,11 +359,6 @@ def test_no_nan_comes_out_of_compiled_code(name):
     assert all(np.isfinite(value).all() for report in reports if "updates" not in report for value in report.values())
 
 
-def test_pool_seeds_differ_between_steps_and_devices():
-    seeds = {loop.pool_seed(s, step, d) for s in range(3) for step in range(0, 50, 10) for d in range(2)}
-    assert len(seeds) == 30 and all(0 <= seed < 2**30 for seed in seeds)
-
-
 def test_keys_go_through_a_checkpoint(tmp_path):
     checkpoints = Checkpoints.create(tmp_path / "c", keep=2)
     tree = {"key": jax.random.key(3), "n": np.array([np.nan, 1.0], np.float32), "b": np.array(True)}

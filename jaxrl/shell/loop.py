@@ -56,11 +56,6 @@ class NotFinite(ValueError):
     """A loss or gradient that is not finite."""
 
 
-def pool_seed(seed: int, agent_steps: int, device: int) -> int:
-    """The seed of a pool made at a step: any two of (seed, step, device) give unrelated seeds."""
-    return int(np.random.SeedSequence([seed, agent_steps, device]).generate_state(1)[0] % (2**30))
-
-
 def next_multiple(step: int, every: int) -> int:
     """The first multiple of `every` after `step`."""
     return (step // every + 1) * every
