@@ -251,10 +251,15 @@ def test_each_of_a_million_leaves_can_be_drawn():
 def test_importance_weights():
     settings, state, _, _ = full(True)
     batch = sample(state, settings, jax.random.key(0), 64)
-    weight = replay.importance_weights(batch, 100, 0.5)
-    expected = (100 * np.asarray(batch.probability)) ** -0.5
+    weight = replay.importance_weights(batch, 0.5)
+    expected = (100 * np.asarray(batch.probability)) ** -0.5  # whatever the number, it cancels
     np.testing.assert_allclose(weight, expected / expected.max(), rtol=1e-5)
-    np.testing.assert_array_equal(replay.importance_weights(batch, 100, 0.0), np.ones(64))
+    np.testing.assert_array_equal(replay.importance_weights(batch, 0.0), np.ones(64))
+    some = batch.replace(probability=batch.probability.at[3].set(0.0))
+    weight = replay.importance_weights(some, 1.0)
+    assert weight[3] == 0 and weight.max() == 1 and weight.min() == 0
+    none = batch.replace(probability=jnp.zeros(64))
+    np.testing.assert_array_equal(replay.importance_weights(none, 0.5), np.zeros(64))
 
 
 def test_features_are_stored_as_they_are():

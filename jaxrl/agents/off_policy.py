@@ -130,7 +130,7 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
         if config.prioritized:
             progress = jnp.minimum(agent_steps / config.total_steps, 1.0)
             beta = config.importance_exponent + (1 - config.importance_exponent) * progress
-            weight *= replay.importance_weights(batch, replay.drawable(ring, settings), beta)
+            weight *= replay.importance_weights(batch, beta)
         networks, error, report = update(networks, batch, weight, update_key)
         if config.prioritized:
             priorities = replay.set_priorities(priorities, batch.index, error, config.priority_exponent)
