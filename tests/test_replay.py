@@ -224,6 +224,22 @@ def test_the_tree_holds_sums():
         np.testing.assert_allclose(below.sum(1), above.reshape(-1)[: below.shape[0]], rtol=1e-6)
 
 
+def test_of_the_values_for_one_leaf_the_largest_stays_in_whatever_order():
+    """A GPU writes in no fixed order, and the same run must give the same bits there."""
+    rng = np.random.default_rng(3)
+    old = sum_tree.set_leaves(sum_tree.init(2000), jnp.arange(2000), 5.0)
+    index, value = rng.integers(0, 2000, 900), rng.random(900).astype(np.float32)
+    assert len(np.unique(index)) < 800
+    largest = np.full(2000, 5.0, np.float32)
+    largest[np.unique(index)] = [value[index == i].max() for i in np.unique(index)]
+    trees = []
+    for order in (np.arange(900), np.argsort(value), np.argsort(-value)):
+        trees.append(sum_tree.set_leaves(old, jnp.asarray(index[order]), jnp.asarray(value[order])))
+        np.testing.assert_array_equal(trees[-1][0].reshape(-1)[:2000], largest)
+    jax.tree.map(np.testing.assert_array_equal, trees[0], trees[1])
+    jax.tree.map(np.testing.assert_array_equal, trees[0], trees[2])
+
+
 def test_a_draw_beyond_the_sum_is_the_last_leaf_with_a_priority(monkeypatch):
     """As rounding may make it: what has no priority is never drawn."""
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.ones(shape))
