@@ -124,6 +124,16 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(any_whole, co
     assert rows(train(tmp_path / "other", config, seed=1)) != rows(any_whole)
 
 
+def test_a_prioritised_run_in_64_bit_mode_is_resumed(tmp_path, x64):
+    """Its priorities, counts and keys come back as they were saved; test_types.py has all other agents."""
+    config = dqn.preset("prioritized", "CartPole-v1")
+    small = {"hidden": (8,), "batch_size": 8, "updates": 1, "learning_starts": 120, "replay_size": 400}
+    config = dataclasses.replace(config, **small, checkpoint_every=200, evaluation_games=0, video=False)
+    run = train(tmp_path / "run", config, total_steps=200)
+    resume(dataclasses.replace(folder.saved_config(dqn.Config, run), total_steps=400))
+    assert Checkpoints.open(run / "checkpoints").latest() >= 400 and float(rows(run)[-1]["updates"]) > 0
+
+
 def test_a_run_without_its_replay_fills_it_again(tmp_path):
     run = train(tmp_path / "run", DQN_CONFIG, total_steps=240, save_replay=False)
     assert not any("frame" in name for name in checkpoint(run, Checkpoints.open(run / "checkpoints").latest()))
@@ -255,6 +265,7 @@ def test_bad_input_of_dqn_is_one_sentence(tmp_path):
         (make(learning_starts=480, replay_size=999), "--learning-starts 480 leaves none of --total-steps 480"),
         (make(checkpoint_every=7), "--checkpoint-every 7 must be at least twice the 4"),
         (make(distributional="qr", loss="squared"), "--distributional qr has a loss of its own"),
+        (make(dueling=False, dueling_rescale=True), "--dueling-rescale is for the gradient of --dueling"),
         (make(image_size=8), r"observations \(8, 8, 2\) do not fit the network: .*kernel"),
         (make(seed=2**31), "--seed must be below 2.31"),
         (make(total_steps=5 * 10**9), "--total-steps must be below 2.31"),

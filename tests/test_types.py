@@ -54,7 +54,8 @@ def pools():
 @pytest.mark.parametrize(("name", "kind", "preset", "options"), PRESETS)
 def test_a_turn_changes_no_type(name, kind, preset, options, wide, pools):
     algorithm = AGENTS[name]
-    config = dataclasses.replace(algorithm.preset(preset, ENVIRONMENTS[kind]), num_envs=2, **options)
+    short = {"updates": 1} if name == "dqn" else {"t_max": 2}
+    config = dataclasses.replace(algorithm.preset(preset, ENVIRONMENTS[kind]), num_envs=2, **short, **options)
     with jax.enable_x64(wide):
         agent = algorithm.make(config, config.spec())
         pool = pools(config)
