@@ -239,6 +239,22 @@ def test_the_noise_of_a_row_is_that_of_the_layer():
     np.testing.assert_allclose(layer.apply(params, x, rngs=rngs), jnp.stack(expected), rtol=1e-5, atol=1e-6)
 
 
+def test_the_gradient_of_dueling_heads_is_scaled_where_it_enters_the_layers_before():
+    """By 1/√2 as published: that of the heads is as it was, that of a hidden layer before them 1/√2 of it."""
+    hyper, batch = dqn.Hyperparameters(), make_batch()
+    plain, scaled = (QNetwork(ACTIONS, 1, (8, 16), "mean", dueling_gradient=f) for f in (1.0, 2**-0.5))
+    online = plain.init(jax.random.key(0), batch.s_tm1)
+
+    def gradient(network):
+        return jax.grad(dqn.loss, has_aux=True)(online, online, network, batch, WEIGHT, None, hyper)[0]["params"]
+
+    before, after = gradient(plain), gradient(scaled)
+    factors = {name: 2**-0.5 if name == "hidden_0" else 1.0 for name in before}
+    assert len(factors) == 5 and float(jnp.abs(before["hidden_0"]["w"]).max()) > 0
+    expected = {name: jax.tree.map(lambda g, f=f: g * f, before[name]) for name, f in factors.items()}
+    jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-8), after, expected)
+
+
 def test_every_layer_before_relu_keeps_the_size_of_its_signal():
     network = QNetwork(6, hidden=(64, 512))
     params = network.init(jax.random.key(0), np.zeros((1, 84, 84, 4), np.uint8))["params"]
