@@ -1,4 +1,7 @@
-"""The seeds of all environments of a program, from the one that the user gave: each purpose has games of its own."""
+"""The seeds of all environments of a run, from the one that the user gave: each purpose has games of its own.
+
+Scripts that score a finished run play the games of their `--seed` itself, so that a published score can be had again.
+"""
 
 import numpy as np
 
