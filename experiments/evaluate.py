@@ -20,6 +20,7 @@ from jaxrl.networks import pytorch_weights
 from jaxrl.shell import cli, files, folder, metrics, provenance, video
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import Scores, play, shared_normalizer
+from jaxrl.shell.seeds import seed_for
 
 PACKAGES = ("flax", "envpool", "ale-py")
 
@@ -78,7 +79,8 @@ def main(config: Config):
     files.write_json(output, result_of(config, pool, frozen, scores))
     print(f"{scores}\nthe scores are in {output}")
     if config.video:
-        path, pool = output.with_suffix(".mp4"), played.make_pool(1, config.seed, training=False, render=True)
+        seed, path = seed_for("video", config.seed), output.with_suffix(".mp4")
+        pool, key = played.make_pool(1, seed, training=False, render=True), jax.random.key(seed)
         normalizer = shared_normalizer(frozen.normalizer, 1)
         score = video.record(agent.policy, frozen.params, pool, path, key, config.greedy, normalizer)
         print(f"a game of {score:,.0f} points is in {path}")

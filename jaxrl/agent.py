@@ -47,8 +47,8 @@ class Storage(NamedTuple):
 
     Attributes:
       init: `() -> storage`, empty, of one device.
-      store: `(learner, storage, trajectory) -> (learner, storage, report)`; the report has every name that `learn`'s
-        has, NaN where nothing was learnt.
+      store: `(learner, storage, trajectory) -> (learner, storage, report)`. Where nothing is learnt in a turn, the run
+        loop adds NaN for what `learn` would have reported.
       ready: `(storage [D, ...]) -> bool`, on the host: with one trajectory more there is enough to learn from. It is
         asked about the storage before the trajectory, which is known by then, so that the host need not wait.
       cut: `storage -> storage`: fresh environments follow, and every stream of experience ends here.

@@ -297,23 +297,23 @@ def _observations(ring, settings, row, env, steps):
     return jnp.moveaxis(ring.frame[at, env[:, None]], 1, -1)[..., ::-1]
 
 
-def importance_weights(batch: Batch, transitions, beta) -> jax.Array:
-    """w_i = (N P(i))^−β / max_j w_j: what undoes the bias of drawing by priority.
+def importance_weights(batch: Batch, beta) -> jax.Array:
+    """w_i = (N P(i))^−β / max_j (N P(j))^−β = (min_j P(j) / P(i))^β: what undoes the bias of drawing by priority.
 
-    See "Prioritized experience replay" by Schaul et al. (https://arxiv.org/abs/1511.05952), section 3.4.
+    How many there are to draw from, N, cancels. It is 0 where no transition was found. See "Prioritized experience
+    replay" by Schaul et al. (https://arxiv.org/abs/1511.05952), section 3.4.
 
     Args:
       batch: from `sample`.
-      transitions: N, how many can be drawn.
       beta: β, from 0 (none of the bias) to 1 (all of it).
     """
     found = batch.probability > 0
-    weight = jnp.where(found, (transitions * jnp.where(found, batch.probability, 1.0)) ** -beta, 0.0)
-    return weight / jnp.maximum(weight.max(), 1e-12)
+    rarest = jnp.min(batch.probability, where=found, initial=1.0)
+    return jnp.where(found, (rarest / jnp.where(found, batch.probability, 1.0)) ** beta, 0.0)
 
 
 def set_priorities(priorities: Priorities, index, error, alpha: float, epsilon: float = 1e-6) -> Priorities:
     """Priority (|error| + ε)^α of transitions that were drawn."""
-    priority = (jnp.abs(error) + epsilon) ** alpha
+    priority = ((jnp.abs(error) + epsilon) ** alpha).astype(priorities.highest.dtype)  # errors may be float64
     tree = sum_tree.set_leaves(priorities.tree, index, priority)
     return Priorities(tree, jnp.maximum(priorities.highest, priority.max()))

@@ -23,13 +23,18 @@ def init(leaves: int) -> tuple:
 
 
 def set_leaves(tree: tuple, index, value) -> tuple:
-    """Set leaves; where an index is given twice, one of its values stays."""
-    levels = list(tree)
+    """Set leaves to values of 0 or more; where an index is given several times, the largest of its values stays.
+
+    The order in which a GPU writes is not fixed: so leaves become 0 and then the maximum of what is given, in whatever
+    order. Above the leaves all values for one place are equal.
+    """
     value = jnp.broadcast_to(jnp.asarray(value, jnp.float32), index.shape)
-    for i, level in enumerate(levels):
-        node = index // BRANCHES
-        levels[i] = level = level.at[node, index % BRANCHES].set(value)
-        index, value = node, level[node].sum(1)
+    node, child = index // BRANCHES, index % BRANCHES
+    levels = [tree[0].at[node, child].set(0.0).at[node, child].max(value)]
+    for level in tree[1:]:
+        index, value = node, levels[-1][node].sum(1)
+        node, child = index // BRANCHES, index % BRANCHES
+        levels.append(level.at[node, child].set(value))
     return tuple(levels)
 
 

@@ -80,6 +80,26 @@ def test_loss_and_gradient_equal_a_loop_over_time():
     close(gradient, expected_gradient)
 
 
+@pytest.mark.parametrize(("critic", "explained"), [("constant", 0.0), ("right", 1.0)])
+def test_a_critic_explains_what_it_knows_of_the_rewards(critic, explained):
+    """A value for each stream, far apart and wrong, is most of its own targets, of which it seems to explain 0.99."""
+
+    class Critic:
+        def apply(self, params, observation, memory, first):
+            return jnp.zeros((*observation.shape[:2], ACTIONS)), observation[..., 0], memory
+
+    rng = np.random.default_rng(0)
+    r_t = rng.normal(size=(T, 50)).astype(np.float32)
+    ahead = np.concatenate([np.cumsum(r_t[::-1], 0)[::-1], np.zeros((1, 50), np.float32)])
+    v = ahead + 3.0 if critic == "right" else np.broadcast_to(10 * rng.normal(size=50), ahead.shape)
+    observation, none = jnp.asarray(v, jnp.float32)[..., None], jnp.zeros((T, 50), bool)
+    row = Row(none, jnp.zeros((T, 50), jnp.int32), jnp.asarray(r_t), none, none, ~none)
+    segment = Trajectory((), observation[:-1], row, (), observation[-1], none[0])
+    hyper = actor_critic.Hyperparameters(gamma=1.0, gae_lambda=0.9)
+    _, report = actor_critic.loss(None, Critic(), segment, hyper)
+    assert report["explained_variance"] == pytest.approx(explained, abs=1e-3)
+
+
 def test_reset_rows_teach_nothing():
     params, segment = init_params(), make_segment(1)
     row = segment.row

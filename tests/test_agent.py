@@ -122,6 +122,16 @@ def test_every_turn_and_every_device_learns_with_a_key_of_its_own():
     assert len(set(drawn)) == 6
 
 
+def test_an_agent_whose_state_changes_its_types_is_refused():
+    """None of its checkpoints could be resumed."""
+    agent = make(CONFIG, CONFIG.spec())
+    changing = agent._replace(learn=lambda learner, *_: (learner | {"turns": learner["turns"] + 0.5}, {}))
+    state = loop.first_state(agent, PROTOCOLS["control"], CONFIG.num_envs, 1, seed=0)
+    pools = partial(launch.pools_of, CONFIG)
+    with pytest.raises(TypeError, match=r"learning makes float32\[\] of the state's \['turns'\], which was int32\[\]"):
+        next(loop.updates(changing, state, pools, loop.Schedule(10_000, 5_000, 5_000), 0))
+
+
 def test_a_new_algorithm_is_written_in_less_than_sixty_lines():
     source = Path(__file__).read_text()
     toy = source[source.index("# The toy agent begins") : source.index("# The toy agent ends")]

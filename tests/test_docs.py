@@ -11,6 +11,7 @@ from builder import mathml, quotes
 from builder.page import BLOCK, Page
 
 from jaxrl import layers, losses
+from jaxrl.agents import dqn_options
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -121,6 +122,21 @@ FALSE = {
 def test_what_is_false_stops_the_build(text, error):
     with pytest.raises(error):
         Page(text)
+
+
+def test_every_difference_from_a_paper_has_its_reason(monkeypatch):
+    """The tables are read from the presets, and the page is not made when one of them leaves its paper."""
+    text = (DOCS / "papers.md").read_text()
+    body = Page(text).body
+    for name in dqn_options.PRESETS["atari"]:
+        assert f"`{name}`" in body, name
+    assert "| nature | nature |" in body and "52×52" in body
+    for preset, setting in (("rainbow-paper", {"learning_rate": 1e-4}), ("rainbow", {"batch_size": 64})):
+        changed = dqn_options.PRESETS["atari"] | {preset: dqn_options.PRESETS["atari"][preset] | setting}
+        monkeypatch.setitem(dqn_options.PRESETS, "atari", changed)
+        with pytest.raises(AssertionError, match="without a reason"):
+            Page(text)
+        monkeypatch.undo()
 
 
 def test_symbols_are_proved():

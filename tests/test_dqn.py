@@ -1,12 +1,14 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxrl import parallel
+from jaxrl import layers, parallel
 from jaxrl.algorithms import dqn
 from jaxrl.networks import QNetwork
+from jaxrl.networks.modules import NoisyLinear
 from jaxrl.replay import Batch
 
 B, ACTIONS, FEATURES = 6, 3, 4
@@ -214,11 +216,50 @@ def test_noise_moves_a_noisy_network_and_teaches_its_size():
         assert float(jnp.abs(layer["w_sigma"]).max()) > 0
 
 
+def test_each_environment_explores_by_noise_of_its_own():
+    """Rows of one observation differ as draws for one observation do."""
+    network, online, *_, hyper = make(noisy=True, dueling="mean")
+    s = jnp.broadcast_to(make_batch().s_tm1[:1], (4000, FEATURES))
+    rows = np.asarray(dqn.apply(network, online, s, jax.random.key(0), "row_noise"))
+    keys = jax.random.split(jax.random.key(1), 4000)
+    draws = np.asarray(jax.vmap(lambda key: dqn.apply(network, online, s[:1], key)[0])(keys))
+    np.testing.assert_allclose(rows.std(0), draws.std(0), rtol=0.1)
+    np.testing.assert_allclose(rows.mean(0), draws.mean(0), atol=0.1 * rows.std())
+    assert len(np.unique(dqn.act(network, online, s, jax.random.key(3), jnp.zeros(4000), hyper, noisy=True))) > 1
+
+
+def test_the_noise_of_a_row_is_that_of_the_layer():
+    layer, x = NoisyLinear(3), make_batch().s_tm1
+    params = layer.init(jax.random.key(0), x)
+    rngs = {"row_noise": jax.random.key(4)}
+    keys = jax.random.split(nn.apply(lambda module: module.make_rng("row_noise"), layer)(params, rngs=rngs), B)
+    p, noise = params["params"], [layers.factorized_noise(key, FEATURES, 3) for key in keys]
+    names = ("w", "b", "w_sigma", "b_sigma")
+    expected = [layers.noisy_linear(row, *(p[n] for n in names), *own) for row, own in zip(x, noise, strict=True)]
+    np.testing.assert_allclose(layer.apply(params, x, rngs=rngs), jnp.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_dueling_heads_is_scaled_where_it_enters_the_layers_before():
+    """By 1/√2 as published: that of the heads is as it was, that of a hidden layer before them 1/√2 of it."""
+    hyper, batch = dqn.Hyperparameters(), make_batch()
+    plain, scaled = (QNetwork(ACTIONS, 1, (8, 16), "mean", dueling_gradient=f) for f in (1.0, 2**-0.5))
+    online = plain.init(jax.random.key(0), batch.s_tm1)
+
+    def gradient(network):
+        return jax.grad(dqn.loss, has_aux=True)(online, online, network, batch, WEIGHT, None, hyper)[0]["params"]
+
+    before, after = gradient(plain), gradient(scaled)
+    factors = {name: 2**-0.5 if name == "hidden_0" else 1.0 for name in before}
+    assert len(factors) == 5 and float(jnp.abs(before["hidden_0"]["w"]).max()) > 0
+    expected = {name: jax.tree.map(lambda g, f=f: g * f, before[name]) for name, f in factors.items()}
+    jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-8), after, expected)
+
+
 def test_every_layer_before_relu_keeps_the_size_of_its_signal():
     network = QNetwork(6, hidden=(64, 512))
     params = network.init(jax.random.key(0), np.zeros((1, 84, 84, 4), np.uint8))["params"]
-    layers = ("conv_0", "conv_1", "conv_2", "hidden_0", "q_hidden")
-    for w in (params[name]["w"] for name in layers):
+    names = ("conv_0", "conv_1", "conv_2", "hidden_0", "q_hidden")
+    for w in (params[name]["w"] for name in names):
         assert np.prod(w.shape[:-1]) * np.var(w) == pytest.approx(2, rel=0.1)
 
 

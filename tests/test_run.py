@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,6 +17,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jaxrl.agents import AGENTS, a3c, dqn, dqn_options
+from jaxrl.environments import PROTOCOLS
 from jaxrl.rollout import Games
 from jaxrl.shell import folder, launch, loop, metrics
 from jaxrl.shell.checkpoint import CheckpointError, Checkpoints
@@ -120,6 +123,16 @@ def test_another_seed_gives_another_run(any_whole, config, tmp_path):
     """That the same seed gives the same run is shown by the killed one above, in a folder of its own."""
     other = rows(train(tmp_path / "other", config, seed=1, total_steps=240))
     assert [row["params_digest"] for row in other] != [row["params_digest"] for row in rows(any_whole)[:2]]
+
+
+def test_a_prioritised_run_in_64_bit_mode_is_resumed(tmp_path, x64):
+    """Its priorities, counts and keys come back as they were saved; test_types.py has all other agents."""
+    config = dqn.preset("prioritized", "CartPole-v1")
+    small = {"hidden": (8,), "batch_size": 8, "updates": 1, "learning_starts": 120, "replay_size": 400}
+    config = dataclasses.replace(config, **small, checkpoint_every=200, evaluation_games=0, video=False)
+    run = train(tmp_path / "run", config, total_steps=200)
+    resume(dataclasses.replace(folder.saved_config(dqn.Config, run), total_steps=400))
+    assert Checkpoints.open(run / "checkpoints").latest() >= 400 and float(rows(run)[-1]["updates"]) > 0
 
 
 def test_a_run_without_its_replay_fills_it_again(tmp_path):
@@ -253,6 +266,7 @@ def test_bad_input_of_dqn_is_one_sentence(tmp_path):
         (make(learning_starts=480, replay_size=999), "--learning-starts 480 leaves none of --total-steps 480"),
         (make(checkpoint_every=7), "--checkpoint-every 7 must be at least twice the 4"),
         (make(distributional="qr", loss="squared"), "--distributional qr has a loss of its own"),
+        (make(dueling=False, dueling_rescale=True), "--dueling-rescale is for the gradient of --dueling"),
         (make(image_size=8), r"observations \(8, 8, 2\) do not fit the network: .*kernel"),
         (make(seed=2**31), "--seed must be below 2.31"),
         (make(total_steps=5 * 10**9), "--total-steps must be below 2.31"),
@@ -336,9 +350,25 @@ def test_a_signal_after_a_row_was_shown_saves_too(tmp_path, monkeypatch):
     assert 80 < Checkpoints.open(run / "checkpoints").latest() < 240
 
 
-def test_pool_seeds_differ_between_steps_and_devices():
-    seeds = {loop.pool_seed(s, step, d) for s in range(3) for step in range(0, 50, 10) for d in range(2)}
-    assert len(seeds) == 30 and all(0 <= seed < 2**30 for seed in seeds)
+@pytest.mark.parametrize("name", AGENTS)
+def test_no_nan_comes_out_of_compiled_code(name):
+    """Not before learning begins, when it stands in reports, nor where a segment is one row that is a reset."""
+    algorithm = AGENTS[name]
+    config = algorithm.preset(None, "CartPole-v1")
+    short = {"t_max": 1, "num_envs": 2} | ({"num_workers": 2} if name == "a3c" else {})
+    few = {"learning_starts": 64, "batch_size": 8, "hidden": (16,), "updates": 1, "num_envs": 4}
+    config = dataclasses.replace(config, **(few if name == "dqn" else short))
+    agent = launch.agent_of(algorithm, config)
+    state = loop.first_state(agent, PROTOCOLS["control"], config.num_envs, 1, seed=0)
+    schedule = loop.Schedule(10_000, 10_000, 10_000)
+    with jax.debug_nans(True):
+        turns = loop.updates(agent, state, partial(launch.pools_of, config), schedule, 0)
+        reports, games = zip(*((turn.report, turn.games) for turn in itertools.islice(turns, 60)), strict=True)
+    assert len({tuple(report) for report in reports}) == 1  # the same columns in each row
+    assert any(not each.valid.all() for each in games)
+    before = [np.isnan(report["loss"]).all() for report in reports]
+    assert before == sorted(before, reverse=True) and any(before) == (name == "dqn") and not all(before)
+    assert all(np.isfinite(value).all() for report in reports if "updates" not in report for value in report.values())
 
 
 def test_keys_go_through_a_checkpoint(tmp_path):

@@ -37,6 +37,8 @@ def check(config: Config, spec):
     options.check_discrete(spec, config)
     if not config.hidden:
         raise ValueError("--hidden takes one or more widths; got none.")
+    if config.dueling_rescale and not config.dueling:
+        raise ValueError("--dueling-rescale is for the gradient of --dueling's two heads; give both, or none.")
     if config.distributional != "none" and config.loss != "huber":
         raise ValueError(
             f"--loss {config.loss} is for values, and --distributional {config.distributional} has a loss of its own."
@@ -56,7 +58,8 @@ def optimizer_of(config: Config) -> optax.GradientTransformation:
 def network_of(config: Config, spec) -> QNetwork:
     """The network for an environment."""
     dueling = config.dueling_form if config.dueling else "none"
-    return QNetwork(spec.action.n, config.outputs, config.hidden, dueling, config.noisy)
+    factor = 2**-0.5 if config.dueling_rescale else 1.0
+    return QNetwork(spec.action.n, config.outputs, config.hidden, dueling, config.noisy, factor)
 
 
 def make(config: Config, spec) -> Agent:

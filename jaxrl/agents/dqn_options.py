@@ -12,8 +12,9 @@ from jaxrl.algorithms import dqn
 class Config(off_policy.Config):
     """Train DQN and its extensions (an agent step is one action; with a frame skip of 4 it is 4 emulator frames).
 
-    Presets for Atari: fast (the default) and rainbow, both for many environments; nature, double, prioritized and
-    dueling, as published. For everything else: dqn (the default), double, dueling, prioritized, rainbow.
+    Presets for Atari: fast (the default) and rainbow, for many environments; as published: nature, double-paper,
+    prioritized-paper, dueling-paper, c51-paper, qr-paper, rainbow-paper. For everything else: dqn (the default),
+    double, dueling, prioritized, rainbow.
     """
 
     algorithm: ClassVar[str] = "dqn"
@@ -28,6 +29,8 @@ class Config(off_policy.Config):
     """The network's values are a state's value and the advantages of the actions (Dueling DQN)."""
     dueling_form: Literal["mean", "max"] = "mean"
     """What is subtracted from the advantages."""
+    dueling_rescale: bool = False
+    """Multiply the gradient from the two dueling heads into the layers before them by 1/√2, as published."""
     noisy: bool = False
     """Explore by learnt noise in the network's linear layers; set --epsilon-final 0 to explore by this noise alone."""
     distributional: Literal["none", "c51", "qr"] = "none"
@@ -115,8 +118,21 @@ NATURE = {
 DOUBLE = NATURE | {"double": True, "target_period": 7_500, "epsilon_final": 0.01, "evaluation_epsilon": 0.001}
 # "Prioritized experience replay" (https://arxiv.org/abs/1511.05952): the proportional variant, a quarter of the rate
 PRIORITIZED = DOUBLE | {"prioritized": True, "learning_rate": 2.5e-4 / 4}
-# "Dueling network architectures" (https://arxiv.org/abs/1511.06581)
-DUELING = DOUBLE | {"dueling": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0}
+# "Dueling network architectures" (https://arxiv.org/abs/1511.06581); the rate is said to be lower than Double's, and a
+# number given for its prioritised version alone.
+DUELING = DOUBLE | {"dueling": True, "dueling_rescale": True, "learning_rate": 6.25e-5, "max_grad_norm": 10.0}
+# "A distributional perspective on reinforcement learning" (https://arxiv.org/abs/1707.06887)
+C51 = NATURE | {
+    "distributional": "c51", "optimizer": "adam", "optimizer_epsilon": 0.01 / 32, "epsilon_final": 0.01,
+    "evaluation_epsilon": 0.001,
+}  # fmt: skip
+# "Distributional reinforcement learning with quantile regression" (https://arxiv.org/abs/1710.10044), with κ = 1
+QR = C51 | {"distributional": "qr", "atoms": 200, "learning_rate": 5e-5}
+# "Rainbow" (https://arxiv.org/abs/1710.02298), table 1. Its bound on the gradient is that of dueling.
+RAINBOW_PAPER = NATURE | RAINBOW | {
+    "optimizer": "adam", "learning_rate": 6.25e-5, "optimizer_epsilon": 1.5e-4, "learning_starts": 20_000,
+    "target_period": 2_000, "max_grad_norm": 10.0,
+}  # fmt: skip
 # 10 steps carry values through an episode of 500 soon enough; with 3 and γ = 0.98, dueling got 270 on seed 1.
 CONTROL = {
     "env": "CartPole-v1", "protocol": "control", "num_envs": 8, "image_size": None, "frame_stack": None,
@@ -136,8 +152,8 @@ RAINBOW_CONTROL = PRIORITIZED_CONTROL | RAINBOW | {"n_step": 10, "updates": 1}
 # 3,032 after 500,000 steps, Pong -19.3 against -13.8.
 PRESETS = {
     "atari": {
-        "fast": {}, "rainbow": RAINBOW, "nature": NATURE, "double": DOUBLE, "prioritized": PRIORITIZED,
-        "dueling": DUELING,
+        "fast": {}, "rainbow": RAINBOW, "nature": NATURE, "double-paper": DOUBLE, "prioritized-paper": PRIORITIZED,
+        "dueling-paper": DUELING, "c51-paper": C51, "qr-paper": QR, "rainbow-paper": RAINBOW_PAPER,
     },
     "control": {
         "dqn": CONTROL, "double": CONTROL | {"double": True}, "dueling": CONTROL | {"dueling": True},

@@ -106,15 +106,13 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
 
     def store(learner, ring, trajectory):
         ring = replay.insert(ring, settings, trajectory.observation, trajectory.row)
-        taken = parallel.total(trajectory.row.valid.sum(), axis_names)
+        taken = parallel.total(trajectory.row.valid.sum(dtype=jnp.int32), axis_names)
         priorities = learner.priorities
         if config.prioritized:
             priorities = replay.admit(priorities, ring, settings, len(trajectory.observation))
         learner = Learner(learner.networks, priorities, learner.agent_steps + taken)
-        unknown = jax.eval_shape(learn, learner, ring, jax.random.key(0))[1]
-        report = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan), unknown) | {"updates": jnp.int32(0)}
-        report |= {name: jnp.mean(value) for name, value in trajectory.extras.items()}
-        return learner, ring, report | _fullness(config, learner, ring)
+        report = {name: jnp.mean(value) for name, value in trajectory.extras.items()}
+        return learner, ring, report | {"updates": jnp.int32(0)} | _fullness(config, learner, ring)
 
     def learn(learner, ring, key):
         reports = []
@@ -132,7 +130,7 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
         if config.prioritized:
             progress = jnp.minimum(agent_steps / config.total_steps, 1.0)
             beta = config.importance_exponent + (1 - config.importance_exponent) * progress
-            weight *= replay.importance_weights(batch, replay.drawable(ring, settings), beta)
+            weight *= replay.importance_weights(batch, beta)
         networks, error, report = update(networks, batch, weight, update_key)
         if config.prioritized:
             priorities = replay.set_priorities(priorities, batch.index, error, config.priority_exponent)

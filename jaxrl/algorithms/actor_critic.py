@@ -13,15 +13,15 @@ from jax import lax
 from jaxrl import layers
 from jaxrl.agent import Column, Policy
 from jaxrl.losses import actor_critic_loss
-from jaxrl.returns import gae
+from jaxrl.returns import discounted_return, gae
 from jaxrl.rollout import Trajectory
 
 SHOWN = {
     "loss": Column("loss", ".3g"),
     "entropy": Column("entropy", ".2f", "entropy of π (nats)"),
     "gradient_norm": Column("gradient", ".1f"),
-    # 0 is as good as a constant, 1 is perfect; the first values explain far less than 0
-    "explained_variance": Column("explained variance", ".2f", "explained variance of v", lowest=-0.25),
+    # 0 is as good as knowing nothing, 1 is perfect; the first values explain far less than 0
+    "explained_variance": Column("explained variance", ".2f", "explained variance of rewards ahead", lowest=-0.25),
 }
 
 
@@ -69,8 +69,8 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
     _, v_end, _ = network.apply(params, trajectory.next_observation[None], memory, trajectory.next_first[None])
     v_t = jnp.concatenate([v_tm1[1:], v_end])
     discount_t = hyper.gamma * (1.0 - row.terminated)
-    lambda_t = hyper.gae_lambda * (1.0 - row.done)
-    advantage_t = jax.vmap(gae, in_axes=1, out_axes=1)(row.r_t, discount_t, v_tm1, v_t, lambda_t)
+    estimate = jax.vmap(gae, in_axes=1, out_axes=1)
+    advantage_t = estimate(row.r_t, discount_t, v_tm1, v_t, hyper.gae_lambda * (1.0 - row.done))
     advantage_t, target_t = lax.stop_gradient((advantage_t, advantage_t + v_tm1))
     weight = row.valid / row.valid.shape[1]
     value = actor_critic_loss(
@@ -83,17 +83,39 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
         hyper.entropy_coefficient,
         hyper.value_coefficient,
     )
-    return value, lax.stop_gradient(report(value, logits, v_tm1, target_t, row.valid))
+    error_t = estimate(row.r_t, discount_t, v_tm1, v_t, 1.0 - row.done)
+    rewards_t = jax.vmap(discounted_return, in_axes=1, out_axes=1)(row.r_t, hyper.gamma * (1.0 - row.done))
+    return value, lax.stop_gradient(report(value, logits, v_tm1, error_t, rewards_t, row.valid))
 
 
-def report(value, logits, v, target, valid) -> dict:
-    """Loss, mean entropy of π in nats, and explained variance 1 − Var(G − v) / Var(G), over valid steps."""
+def report(value, logits, v, error, rewards, valid) -> dict:
+    """Loss, mean entropy of π in nats, the mean of v, and how much of the rewards v explains, over valid steps.
+
+        explained variance = 1 − Var(G − v) / Var(R),      R_t = Σ_k γᵏ r_{t+k} to the end of the segment or episode
+
+    G is R and what the critic itself expects after it. Its variance is mostly the critic's own, against which nearly
+    every critic looks good; that of the rewards is not. Where no step is valid all are 0.
+
+    Args:
+      value: the loss.
+      logits, v: [T, B, A] and [T, B].
+      error: G − v, [T, B].
+      rewards: R, [T, B].
+      valid: bool [T, B].
+    """
+    count = jnp.maximum(1, jnp.sum(valid))
+
+    def mean(x):
+        return jnp.sum(x, where=valid) / count
+
+    def variance(x):
+        return mean((x - mean(x)) ** 2)
+
     log_pi = layers.log_softmax(logits)
-    entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)
-    unexplained = jnp.var(target - v, where=valid)
+    explained = 1.0 - variance(error) / (variance(rewards) + 1e-8)
     return {
         "loss": value,
-        "entropy": jnp.mean(entropy, where=valid),
-        "explained_variance": 1.0 - unexplained / (jnp.var(target, where=valid) + 1e-8),
-        "value_mean": jnp.mean(v, where=valid),
+        "entropy": mean(-jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1)),
+        "explained_variance": jnp.where(jnp.any(valid), explained, 0.0),
+        "value_mean": mean(v),
     }

@@ -81,9 +81,9 @@ def init(params, optimizer: optax.GradientTransformation) -> State:
     return State(params, jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.int32(0))
 
 
-def apply(network, params, observation, key=None):
-    """Outputs [B, A, K] of a `networks.QNetwork`; with a key its noise is drawn."""
-    return network.apply(params, observation, rngs=None if key is None else {"noise": key})
+def apply(network, params, observation, key=None, noise: str = "noise"):
+    """Outputs [B, A, K] of a `networks.QNetwork`; with a key its noise is drawn, once or (`row_noise`) for each row."""
+    return network.apply(params, observation, rngs=None if key is None else {noise: key})
 
 
 def support(hyper: Hyperparameters, atoms: int) -> jax.Array:
@@ -121,9 +121,9 @@ def epsilon(exploration: Exploration, agent_steps, num_envs: int) -> jax.Array:
 
 
 def act(network, params, observation, key, epsilon, hyper: Hyperparameters, noisy: bool = False) -> jax.Array:
-    """The best action, or with probability ε [N] any; int32 [N]."""
+    """The best action, or with probability ε [N] any; int32 [N]. Each of N environments has noise of its own."""
     noise_key, random_key, choice_key = jax.random.split(key, 3)
-    q = action_values(apply(network, params, observation, noise_key if noisy else None), hyper)
+    q = action_values(apply(network, params, observation, noise_key if noisy else None, "row_noise"), hyper)
     a = jax.random.randint(random_key, epsilon.shape, 0, q.shape[-1])
     return jnp.where(jax.random.uniform(choice_key, epsilon.shape) < epsilon, a, jnp.argmax(q, -1)).astype(jnp.int32)
 
@@ -184,7 +184,9 @@ def loss(params, target_params, network, batch, weight, key, hyper: Hyperparamet
       network: a `networks.QNetwork`.
       batch: s_tm1, a_tm1, r_t, discount_t, s_t, [B, ...] each: a `replay.Batch`.
       weight: [B].
-      key: of the noise, three draws of it; None for a network without.
+      key: of the noise; None for a network without. There are three draws of it, each for a whole batch, as in "Noisy
+        networks for exploration" by Fortunato et al. (https://arxiv.org/abs/1706.10295): of the online network, of the
+        target network, and of the one that chooses (Double).
       hyper: see `Hyperparameters`.
 
     Returns: the scalar, and (errors [B] for the priorities, a dict of scalars).

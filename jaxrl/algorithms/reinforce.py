@@ -52,7 +52,7 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
     g_t, b_t = returns(row, hyper.gamma)
     weight = row.valid / row.valid.shape[1]
     value = actor_critic_loss(logits, b_t, row.a_t, g_t - b_t, g_t, weight, hyper.entropy_coefficient, 0.0)
-    return value, actor_critic.report(value, logits, b_t, g_t, row.valid)
+    return value, actor_critic.report(value, logits, b_t, g_t - b_t, g_t, row.valid)
 
 
 def update(state: State, trajectory: Trajectory, network, optimizer, hyper: Hyperparameters, axis_names=()):

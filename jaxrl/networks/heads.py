@@ -1,5 +1,8 @@
 """Heads: what makes an output of features [..., F]. Functions to call within a module, whose layers they name."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 
 from jaxrl import layers
@@ -12,6 +15,15 @@ def policy_and_value(x, num_actions: int):
     logits = Linear(num_actions, normalized_columns(0.01), name="actor")(x)
     v = Linear(1, normalized_columns(1.0), name="critic")(x)
     return logits, v[..., 0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def scale_gradient(x, factor: float):
+    """x itself, whose gradient is multiplied: y = x, dx = factor · dy."""
+    return x
+
+
+scale_gradient.defvjp(lambda x, factor: (x, None), lambda factor, _, dy: (factor * dy,))
 
 
 def action_outputs(x, num_actions: int, outputs: int, hidden: int, dueling: str, linear, last):

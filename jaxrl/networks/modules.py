@@ -42,7 +42,12 @@ class Linear(nn.Module):
 
 
 class NoisyLinear(nn.Module):
-    """`layers.noisy_linear`, with one draw of noise for the whole batch; no noise where `apply` gets no "noise" key.
+    """`layers.noisy_linear`; without noise where `apply` gets no key of it.
+
+        rngs={"noise": key}         one draw for the whole batch, as in learning
+        rngs={"row_noise": key}     a draw for each row of x [B, I], as for environments that explore side by side:
+                                    y = x w + b + n_out ∘ ((n_in ∘ x) w_σ + b_σ),  which is two products, where B
+                                    noisy weights would be B times as many
 
     Its parameters start as in "Noisy networks for exploration" by Fortunato et al. (https://arxiv.org/abs/1706.10295),
     section 3.2: w and b uniform in ±1/√I, the sizes of their noise `sigma` / √I.
@@ -58,11 +63,14 @@ class NoisyLinear(nn.Module):
         uniform, size = initializers.uniform_hidden(inputs), nn.initializers.constant(self.sigma / inputs**0.5)
         w, w_sigma = (self.param(n, init, (inputs, self.features)) for n, init in (("w", uniform), ("w_sigma", size)))
         b, b_sigma = (self.param(n, init, (self.features,)) for n, init in (("b", uniform), ("b_sigma", size)))
+        if self.has_rng("row_noise"):
+            keys = jax.random.split(self.make_rng("row_noise"), len(x))
+            noise_in, noise_out = jax.vmap(lambda key: layers.factorized_noise(key, inputs, self.features))(keys)
+            return layers.linear(x, w, b) + noise_out * layers.linear(noise_in * x, w_sigma, b_sigma)
         if not self.has_rng("noise"):
             return layers.linear(x, w, b)
-        return layers.noisy_linear(
-            x, w, b, w_sigma, b_sigma, *layers.factorized_noise(self.make_rng("noise"), inputs, self.features)
-        )
+        noise = layers.factorized_noise(self.make_rng("noise"), inputs, self.features)
+        return layers.noisy_linear(x, w, b, w_sigma, b_sigma, *noise)
 
 
 class LSTM(nn.Module):

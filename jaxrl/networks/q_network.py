@@ -23,8 +23,9 @@ class QNetwork(nn.Module):
       outputs: K.
       hidden: widths of the hidden layers, at least one; the last is that of the heads.
       dueling: "none", "mean" or "max".
-      noisy: hidden layers and heads carry learnt noise; `apply` then takes rngs={"noise": key}, without which there is
-        no noise.
+      noisy: hidden layers and heads carry learnt noise; `apply` then takes rngs={"noise": key} for one draw of it, or
+        {"row_noise": key} for one of each observation, and without there is no noise.
+      dueling_gradient: what the gradient from the two heads of `dueling` into the layers before them is multiplied by.
     """
 
     num_actions: int
@@ -32,6 +33,7 @@ class QNetwork(nn.Module):
     hidden: tuple[int, ...] = (512,)
     dueling: str = "none"
     noisy: bool = False
+    dueling_gradient: float = 1.0
 
     @nn.compact
     def __call__(self, observation):
@@ -46,4 +48,5 @@ class QNetwork(nn.Module):
         x = unit_range(observation)
         x = torsos.nature_convolutions(x) if torsos.is_images(x) else x
         x = torsos.mlp(x, self.hidden[:-1], linear)
+        x = x if self.dueling_gradient == 1.0 else heads.scale_gradient(x, self.dueling_gradient)
         return heads.action_outputs(x, self.num_actions, self.outputs, self.hidden[-1], self.dueling, linear, last)

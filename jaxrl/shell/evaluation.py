@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxrl import rollout
 from jaxrl.agent import Policy
+from jaxrl.shell.seeds import seed_for
 
 CHUNK = 64
 
@@ -164,7 +165,7 @@ class BackgroundEvaluator:
                 self._done.put((job[0], error))
 
     def _evaluate(self, step: int, params, normalizer) -> Scores:
-        seed = int(np.random.SeedSequence([self._seed, step, 1]).generate_state(1)[0] % 2**30)
+        seed = seed_for("evaluation", self._seed, step)
         key = jax.random.key(seed)
         pool = self._make_pool(seed)
         try:

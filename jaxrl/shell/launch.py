@@ -16,6 +16,7 @@ from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator, shared_normalizer
 from jaxrl.shell.loop import NotFinite, Schedule, State
 from jaxrl.shell.record import Recorder
+from jaxrl.shell.seeds import seed_for
 from jaxrl.shell.tally import Tally
 
 
@@ -111,7 +112,7 @@ def of_checkpoint(agent: Agent, state: State):
 
 def pools_of(config: RunConfig, agent_steps: int) -> list[environments.Pool]:
     """The pools of every device at a step."""
-    seeds = [loop.pool_seed(config.seed, agent_steps, device) for device in range(config.device_count)]
+    seeds = [seed_for("training", config.seed, agent_steps, device) for device in range(config.device_count)]
     return [config.make_pool(config.num_envs // config.device_count, seed) for seed in seeds]
 
 
@@ -125,13 +126,13 @@ def evaluator_of(agent: Agent, config: RunConfig) -> BackgroundEvaluator | None:
 
 def record_game(agent: Agent, config: RunConfig, state: State, run_dir: Path):
     """One game of the final policy as video.mp4 in the run's folder, where the environment can be shown."""
-    frozen = loop.frozen(agent, state)
+    frozen, seed = loop.frozen(agent, state), seed_for("video", config.seed)
     try:
-        pool = config.make_pool(1, config.seed, training=False, render=True)
+        pool = config.make_pool(1, seed, training=False, render=True)
     except ValueError as error:
         print(f"no video was made: {error}")
         return
-    normalizer, key = shared_normalizer(frozen["normalizer"], 1), jax.random.key(config.seed)
+    normalizer, key = shared_normalizer(frozen["normalizer"], 1), jax.random.key(seed)
     video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", key, normalizer=normalizer)
 
 

@@ -56,11 +56,6 @@ class NotFinite(ValueError):
     """A loss or gradient that is not finite."""
 
 
-def pool_seed(seed: int, agent_steps: int, device: int) -> int:
-    """The seed of a pool made at a step: any two of (seed, step, device) give unrelated seeds."""
-    return int(np.random.SeedSequence([seed, agent_steps, device]).generate_state(1)[0] % (2**30))
-
-
 def next_multiple(step: int, every: int) -> int:
     """The first multiple of `every` after `step`."""
     return (step // every + 1) * every
@@ -162,25 +157,50 @@ def learning(agent: Agent, device_count: int):
 
     def update(learner, key, experience):
         key, subkey = jax.random.split(key)
-        learner, report = agent.learn(learner, experience, subkey)
-        return learner, key, report
+        after, report = agent.learn(learner, experience, subkey)
+        refuse_other_types("learning", learner, after)
+        return after, key, report
+
+    def store(learner, storage, trajectory):
+        *after, report = agent.storage.store(learner, storage, trajectory)
+        refuse_other_types("storing", (learner, storage), tuple(after))
+        return *after, report
 
     update = parallel.map_devices(update, device_count, donate_argnums=(0, 1))
-    storage_of = agent.storage
-    store = storage_of and parallel.map_devices(storage_of.store, device_count, donate_argnums=(0, 1))
+    store = parallel.map_devices(store, device_count, donate_argnums=(0, 1))
+    unknown = {}
 
     def turn(learner, storage, keys, trajectory):
-        experience, report, ready = trajectory, {}, True
-        if storage_of:
-            ready = storage_of.ready(storage)
-            learner, experience, report = store(learner, storage, trajectory)
-            storage = experience
-        if ready:
-            learner, keys, learnt = update(learner, keys, experience)
-            report = report | learnt
-        return learner, storage, keys, report
+        if agent.storage is None:
+            learner, keys, report = update(learner, keys, trajectory)
+            return learner, storage, keys, report
+        ready = agent.storage.ready(storage)
+        learner, storage, report = store(learner, storage, trajectory)
+        if not ready:
+            unknown.update(unknown or not_learnt(update, learner, keys, storage))
+            return learner, storage, keys, unknown | report
+        learner, keys, learnt = update(learner, keys, storage)
+        return learner, storage, keys, report | learnt
 
     return turn
+
+
+def not_learnt(update, *args) -> dict:
+    """The report of an update that was not made: NaN, made on the host, as `jax.debug_nans` allows none elsewhere."""
+    _, _, report = jax.eval_shape(update, *args)
+    return {name: np.full(leaf.shape, np.nan, np.float32) for name, leaf in report.items()}
+
+
+def refuse_other_types(what: str, before, after):
+    """Raise TypeError, with the first leaf, where a turn changes the form of a state: no checkpoint would fit it."""
+    kinds = [
+        {jax.tree_util.keystr(path): jax.typeof(leaf).str_short() for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (before, after)
+    ]
+    for path in sorted(kinds[0].keys() | kinds[1].keys()):
+        old, new = (kind.get(path, "nothing") for kind in kinds)
+        if old != new:
+            raise TypeError(f"{what} makes {new} of the state's {path}, which was {old}; an update keeps every type.")
 
 
 def check_finite(report: dict, agent_steps: int):
