@@ -125,14 +125,20 @@ def test_another_seed_gives_another_run(any_whole, config, tmp_path):
     assert [row["params_digest"] for row in other] != [row["params_digest"] for row in rows(any_whole)[:2]]
 
 
-def test_a_prioritised_run_in_64_bit_mode_is_resumed(tmp_path, x64):
-    """Its priorities, counts and keys come back as they were saved; test_types.py has all other agents."""
+def test_a_checkpoint_of_64_bit_mode_fits_the_run_that_resumes(tmp_path, x64):
+    """Of prioritised replay, whose counts and priorities went from 32 bits to 64; test_types.py has all agents."""
     config = dqn.preset("prioritized", "CartPole-v1")
-    small = {"hidden": (8,), "batch_size": 8, "updates": 1, "learning_starts": 120, "replay_size": 400}
-    config = dataclasses.replace(config, **small, checkpoint_every=200, evaluation_games=0, video=False)
-    run = train(tmp_path / "run", config, total_steps=200)
-    resume(dataclasses.replace(folder.saved_config(dqn.Config, run), total_steps=400))
-    assert Checkpoints.open(run / "checkpoints").latest() >= 400 and float(rows(run)[-1]["updates"]) > 0
+    small = {"hidden": (8,), "batch_size": 8, "updates": 1, "collect_steps": 16, "learning_starts": 144, "n_step": 1}
+    config = dataclasses.replace(config, **small, replay_size=400)
+    agent = launch.agent_of(dqn, config)
+    first = partial(loop.first_state, agent, PROTOCOLS["control"], config.num_envs, 1, config.seed)
+    turns = loop.updates(agent, first(), partial(launch.pools_of, config), loop.Schedule(10**4, 10**4, 10**4), 0)
+    *_, (_, state, *_) = itertools.islice(turns, 2)
+    assert state.learner.networks.updates == 1
+    checkpoints = Checkpoints.create(tmp_path / "c")
+    checkpoints.save(256, *launch.of_checkpoint(agent, state))
+    _, again = checkpoints.restore(*jax.eval_shape(lambda: launch.of_checkpoint(agent, first())))
+    np.testing.assert_array_equal(again.learner.priorities.tree[0], state.learner.priorities.tree[0])
 
 
 def test_a_run_without_its_replay_fills_it_again(tmp_path):
@@ -355,7 +361,7 @@ def test_no_nan_comes_out_of_compiled_code(name):
     """Not before learning begins, when it stands in reports, nor where a segment is one row that is a reset."""
     algorithm = AGENTS[name]
     config = algorithm.preset(None, "CartPole-v1")
-    short = {"t_max": 1, "num_envs": 2} | ({"num_workers": 2} if name == "a3c" else {})
+    short = {"t_max": 1, "num_envs": 2, "hidden": 8, "widths": (8,)}  # of A3C a worker for each environment
     few = {"learning_starts": 64, "batch_size": 8, "hidden": (16,), "updates": 1, "num_envs": 4}
     config = dataclasses.replace(config, **(few if name == "dqn" else short))
     agent = launch.agent_of(algorithm, config)
@@ -363,7 +369,7 @@ def test_no_nan_comes_out_of_compiled_code(name):
     schedule = loop.Schedule(10_000, 10_000, 10_000)
     with jax.debug_nans(True):
         turns = loop.updates(agent, state, partial(launch.pools_of, config), schedule, 0)
-        reports, games = zip(*((turn.report, turn.games) for turn in itertools.islice(turns, 60)), strict=True)
+        reports, games = zip(*((turn.report, turn.games) for turn in itertools.islice(turns, 40)), strict=True)
     assert len({tuple(report) for report in reports}) == 1  # the same columns in each row
     assert any(not each.valid.all() for each in games)
     before = [np.isnan(report["loss"]).all() for report in reports]
