@@ -39,7 +39,7 @@ def make_segment(seed: int) -> Trajectory:
 
 def init_params(seed=0):
     segment = make_segment(0)
-    return NETWORK.init(jax.random.key(seed), segment.observation[:1], segment.memory, segment.row.first[:1])
+    return jax.jit(NETWORK.init)(jax.random.key(seed), segment.observation[:1], segment.memory, segment.row.first[:1])
 
 
 def stack(trees):
@@ -52,9 +52,9 @@ def close(got, expected, tolerance=2e-5):
 
 def plain_loss(params, segment):
     """The loss written out with loops over time and streams, for autodiff to differentiate."""
-    row = segment.row
+    row = jax.tree.map(np.asarray, segment.row)
     observation = jnp.concatenate([segment.observation, segment.next_observation[None]])
-    first = jnp.concatenate([row.first, segment.next_first[None]])
+    first = np.concatenate([row.first, np.asarray(segment.next_first)[None]])
     logits, v, _ = NETWORK.apply(params, observation, segment.memory, first)
     total = 0.0
     for b in range(B):
@@ -74,8 +74,9 @@ def plain_loss(params, segment):
 
 def test_loss_and_gradient_equal_a_loop_over_time():
     params, segment = init_params(), make_segment(1)
-    (value, _), gradient = jax.value_and_grad(actor_critic.loss, has_aux=True)(params, NETWORK, segment, HYPER)
-    expected, expected_gradient = jax.value_and_grad(plain_loss)(params, segment)
+    ours = jax.value_and_grad(lambda params: actor_critic.loss(params, NETWORK, segment, HYPER), has_aux=True)
+    (value, _), gradient = jax.jit(ours)(params)
+    expected, expected_gradient = jax.jit(jax.value_and_grad(lambda params: plain_loss(params, segment)))(params)
     assert value == pytest.approx(float(expected), rel=1e-5)
     close(gradient, expected_gradient)
 
@@ -108,12 +109,8 @@ def test_reset_rows_teach_nothing():
             a_t=jnp.where(row.valid, row.a_t, (row.a_t + 1) % ACTIONS), r_t=jnp.where(row.valid, row.r_t, 100.0)
         )
     )
-    gradient = jax.grad(actor_critic.loss, has_aux=True)
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        gradient(params, NETWORK, segment, HYPER)[0],
-        gradient(params, NETWORK, other, HYPER)[0],
-    )
+    gradient = jax.jit(jax.grad(lambda params, segment: actor_critic.loss(params, NETWORK, segment, HYPER)[0]))
+    jax.tree.map(np.testing.assert_array_equal, gradient(params, segment), gradient(params, other))
 
 
 @pytest.mark.parametrize("how", ["map", "vmap"])
@@ -143,7 +140,7 @@ def test_one_worker_is_a2c():
     state, report = a3c.update(
         a3c.init(params, 1, OPTIMIZER), stack([segment]), NETWORK, OPTIMIZER, HYPER, parallel.map_groups("map")
     )
-    gradient = jax.grad(plain_loss)(params, segment)
+    gradient = jax.jit(jax.grad(lambda params: plain_loss(params, segment)))(params)
     updates, _ = OPTIMIZER.update(gradient, OPTIMIZER.init(params), params)
     close(state.params, optax.apply_updates(params, updates), 1e-4)
     assert report["gradient_norm"] == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-4)

@@ -36,12 +36,12 @@ def test_parameters_are_as_many_as_known(name, image, classes, count):
 def test_gradients_are_those_of_autodiff(monkeypatch):
     images = np.random.default_rng(0).normal(size=(2, 16, 16, 1))
     network = VISION["lenet"](width=0.5)
-    params = jax.tree.map(np.asarray, network.init(jax.random.key(0), jnp.asarray(images, jnp.float32)))
+    params = jax.tree.map(np.asarray, jax.jit(network.init)(jax.random.key(0), jnp.asarray(images, jnp.float32)))
 
     def gradient():
         with jax.enable_x64(True):
             wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-            return jax.grad(lambda p: jnp.sum(jnp.sin(network.apply(p, jnp.asarray(images)))))(wide)
+            return jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(network.apply(p, jnp.asarray(images))))))(wide)
 
     ours = gradient()
     for module in (modules, classifiers):
@@ -53,7 +53,7 @@ def test_gradients_are_those_of_autodiff(monkeypatch):
 def test_running_statistics_move_in_training_only():
     images = jnp.asarray(np.random.default_rng(0).normal(1.0, size=(4, 16, 16, 1)), jnp.float32)
     network = VISION["batch_norm_lenet"](width=0.5)
-    variables = network.init(jax.random.key(0), images)
+    variables = jax.jit(network.init)(jax.random.key(0), images)
     logits, changed = network.apply(variables, images, training=True, mutable=["batch_stats"])
     assert logits.shape == (4, 10) and jnp.all(jnp.isfinite(logits))
     before, after = (jax.tree.leaves(v["batch_stats"]) for v in (variables, changed))
@@ -120,10 +120,10 @@ def test_layers_and_their_gradients_are_traced_for_every_batch(title):
 )  # fmt: skip
 def test_an_empty_batch_goes_through(network, shape):
     x = jnp.zeros(shape)
-    params = network.init(jax.random.key(0), jnp.zeros((1, *shape[1:])))
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *shape[1:])))
     y = network.apply(params, x)
     assert y.shape[0] == 0
-    gradient = jax.grad(lambda params: network.apply(params, x).sum())(params)
+    gradient = jax.jit(jax.grad(lambda params: network.apply(params, x).sum()))(params)
     assert all(not leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
@@ -142,7 +142,7 @@ def test_an_empty_sequence_goes_through(leading):
     network = ActorCriticLSTM(3, features=2, hidden=4)
     memory, first = network.initial_memory(leading[1]), jnp.zeros(leading, bool)
     one = jnp.zeros((1, 1, 16, 16, 1)), network.initial_memory(1), jnp.zeros((1, 1), bool)
-    params = network.init(jax.random.key(0), *one)
+    params = jax.jit(network.init)(jax.random.key(0), *one)
     logits, v, (h, _) = network.apply(params, jnp.zeros((*leading, 16, 16, 1)), memory, first)
     assert logits.shape == (*leading, 3) and v.shape == leading and h.shape == (leading[1], 4)
 
