@@ -1,7 +1,7 @@
 """The test run is strict: two CPU devices, no silent broadcasting of ranks, warnings are errors.
 
-Its time goes into compiling what runs once, so XLA compiles with few optimisations: the run takes half as long. Programs
-that a test starts in a process of their own are compiled as a user's are.
+Its time goes into compiling what runs once, so XLA compiles with few optimisations: the run takes half as long.
+Programs that a test starts in a process of their own are compiled as a user's are.
 """
 
 import importlib.metadata
