@@ -235,13 +235,13 @@ def noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out):
     return linear(x, w + w_sigma * (noise_in[:, None] * noise_out[None]), b + b_sigma * noise_out)
 
 
-def actor_critic_loss(logits, v, a, advantage, target, weight, entropy_coefficient=0.01, value_coefficient=0.5):
+def actor_critic_loss(logits, v, a, advantage, target, weight=None, entropy_coefficient=0.01, value_coefficient=0.5):
     """See `jaxrl.losses.actor_critic_loss`."""
     log_pi = log_softmax(logits)
     policy = -jnp.take_along_axis(log_pi, a[..., None], -1)[..., 0] * advantage
     entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
     value = 0.5 * (target - v) ** 2
-    return jnp.sum(weight * (policy - entropy_coefficient * entropy + value_coefficient * value))
+    return _weighted(policy - entropy_coefficient * entropy + value_coefficient * value, weight)
 
 
 def _weighted(each, weight):

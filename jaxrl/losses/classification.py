@@ -4,26 +4,24 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks, log_softmax, sigmoid
-from jaxrl.losses import choice, weighting
+from jaxrl.losses import choice
+from jaxrl.losses.weighting import times, weighed
 
 
-def _cross_entropy_fwd(logits, labels, weight):
+def _cross_entropy_fwd(logits, labels):
     log_p = log_softmax(logits)
-    each = -choice.chosen(log_p, labels)
-    return weighting.total(weight, each), (log_p, labels, weight)
+    return -choice.chosen(log_p, labels), (log_p, labels)
 
 
 def _cross_entropy_bwd(residuals, dy):
-    log_p, labels, weight = residuals
-    each = -choice.chosen(log_p, labels)
+    log_p, labels = residuals
     label = jax.nn.one_hot(labels, log_p.shape[-1], dtype=log_p.dtype)
-    dlogits = weighting.over_entries(dy * weight) * (jnp.exp(log_p) - label)
-    return dlogits, None, weighting.dweight(weight, dy, each)
+    return times(dy[..., None], jnp.exp(log_p) - label), None
 
 
 @jax.custom_vjp
-def _cross_entropy(logits, labels, weight):
-    return _cross_entropy_fwd(logits, labels, weight)[0]
+def _cross_entropy(logits, labels):
+    return _cross_entropy_fwd(logits, labels)[0]
 
 
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
@@ -45,28 +43,26 @@ def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
     checks.integer("the classes", labels=labels)
     checks.shape("labels", labels, jnp.shape(logits)[:-1], "logits without its last axis")
     labels = choice.within(labels, logits.shape[-1])
-    return _cross_entropy(logits, labels, weighting.weights(weight, logits.shape[:-1], logits))
+    return weighed(_cross_entropy, (logits, labels), logits.shape[:-1], weight)
 
 
 def _binary_each(logits, targets):
     small, below = jnp.log1p(jnp.exp(-jnp.abs(logits))), logits < 0
-    return small + targets * jnp.where(below, -logits, 0) + (1 - targets) * jnp.where(below, 0, logits)
+    return small + times(targets, jnp.where(below, -logits, 0)) + times(1 - targets, jnp.where(below, 0, logits))
 
 
-def _binary_fwd(logits, targets, weight):
-    return weighting.total(weight, _binary_each(logits, targets)), (logits, targets, weight)
+def _binary_fwd(logits, targets):
+    return _binary_each(logits, targets), (logits, targets)
 
 
 def _binary_bwd(residuals, dy):
-    logits, targets, weight = residuals
-    scale = dy * weight
-    dweight = weighting.dweight(weight, dy, _binary_each(logits, targets))
-    return scale * (sigmoid(logits) - targets), -scale * logits, dweight
+    logits, targets = residuals
+    return times(dy, sigmoid(logits) - targets), -times(dy, logits)
 
 
 @jax.custom_vjp
-def _binary(logits, targets, weight):
-    return _binary_fwd(logits, targets, weight)[0]
+def _binary(logits, targets):
+    return _binary_fwd(logits, targets)[0]
 
 
 _binary.defvjp(_binary_fwd, _binary_bwd)
@@ -90,24 +86,24 @@ def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     logits, targets = checks.same_shape(logits=logits, targets=targets)
-    return _binary(logits, targets, weighting.weights(weight, jnp.shape(logits), logits))
+    return weighed(_binary, (logits, targets), logits.shape, weight)
 
 
-def _cross_entropy_to_fwd(logits, p, weight):
-    log_q = choice.log_probabilities(logits)
-    return weighting.total(weight, -jnp.sum(p * log_q, -1)), (log_q, p, weight)
+def _cross_entropy_to_fwd(logits, p):
+    log_q = log_softmax(logits)
+    return -jnp.sum(times(p, log_q), -1), (log_q, p)
 
 
 def _cross_entropy_to_bwd(residuals, dy):
-    log_q, p, weight = residuals
-    scale = weighting.over_entries(dy * weight)
-    dlogits = scale * (jnp.exp(log_q) * jnp.sum(p, -1, keepdims=True) - p)
-    return dlogits, -scale * log_q, weighting.dweight(weight, dy, -jnp.sum(p * log_q, -1))
+    log_q, p = residuals
+    dy = dy[..., None]
+    dlogits = times(dy, jnp.exp(log_q) * jnp.sum(p, -1, keepdims=True) - p)
+    return dlogits, -times(dy, log_q)
 
 
 @jax.custom_vjp
-def _cross_entropy_to(logits, p, weight):
-    return _cross_entropy_to_fwd(logits, p, weight)[0]
+def _cross_entropy_to(logits, p):
+    return _cross_entropy_to_fwd(logits, p)[0]
 
 
 _cross_entropy_to.defvjp(_cross_entropy_to_fwd, _cross_entropy_to_bwd)
@@ -130,4 +126,4 @@ def categorical_cross_entropy(logits, p, weight=None) -> jax.Array:
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     logits, p = checks.same_shape(logits=logits, p=p)
-    return _cross_entropy_to(logits, p, weighting.weights(weight, jnp.shape(logits)[:-1], logits))
+    return weighed(_cross_entropy_to, (logits, p), logits.shape[:-1], weight)
