@@ -120,11 +120,15 @@ def test_a_finite_row_of_weight_0_keeps_the_derivatives_of_its_weight(name):
     loss = getattr(losses, name)
     weighed = lambda x, weight: loss(**arguments | {which: x}, weight=weight)  # noqa: E731
     x, alone = arguments[which], jnp.zeros(ROWS).at[MASKED].set(1.0)
-    row, slope = jax.value_and_grad(weighed)(x, alone)
-    np.testing.assert_allclose(jax.grad(weighed, 1)(x, weight)[MASKED], row, rtol=1e-6)
     direction = jnp.arange(1.0, x.size + 1).reshape(x.shape)
-    by_weight = jax.grad(lambda w: jnp.vdot(direction, jax.grad(weighed)(x, w)))(weight)[MASKED]
-    by_input = jax.grad(lambda x: jax.grad(weighed, 1)(x, weight)[MASKED])(x)
+
+    def all_of(x, weight):
+        first = jax.value_and_grad(weighed)(x, alone), jax.grad(weighed, 1)(x, weight)[MASKED]
+        by_weight = jax.grad(lambda w: jnp.vdot(direction, jax.grad(weighed)(x, w)))(weight)[MASKED]
+        return first, by_weight, jax.grad(lambda x: jax.grad(weighed, 1)(x, weight)[MASKED])(x)
+
+    ((row, slope), dweight), by_weight, by_input = jax.jit(all_of, compiler_options=QUICK)(x, weight)
+    np.testing.assert_allclose(dweight, row, rtol=1e-6)
     np.testing.assert_allclose(by_weight, jnp.vdot(direction, slope), rtol=1e-5)
     np.testing.assert_allclose(by_input, slope, rtol=1e-6)
 
@@ -136,3 +140,59 @@ def test_a_masked_row_of_infinite_loss_counts_as_absent_in_the_gradient_of_its_w
     np.testing.assert_array_equal(dweight, [0.0, 4.5] if weight.ndim else 4.5)
     unmasked = jax.grad(lambda w: losses.squared_loss(prediction, jnp.zeros(2), w))(jnp.ones(2))
     np.testing.assert_array_equal(unmasked, [np.inf, 4.5])
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("weight", [None, 0.3, WEIGHT], ids=["none", "one", "rows"])
+def test_reductions(name, weight):
+    """The rows, with a cotangent each, their sum and their mean."""
+    arguments = {k: jnp.asarray(x) for k, x in ARGUMENTS[name][0].items()}
+    which = ARGUMENTS[name][1][0]
+    weighted = 1.0 if weight is None else weight
+    dy = jnp.array([1.0, 0.0, -0.5])
+
+    def reduced(reduction, dy, weight):
+        loss = lambda x: getattr(losses, name)(**arguments | {which: x}, weight=weight, reduction=reduction)  # noqa: E731
+        value, vjp = jax.vjp(loss, arguments[which])
+        return value, *vjp(dy)
+
+    def all_of():
+        alone = [reduced("sum", 1.0, jnp.zeros(ROWS).at[i].set(1.0))[0] for i in range(ROWS)]
+        weighed = reduced("sum", 1.0, jnp.full(ROWS, weighted) * dy)[1]
+        return (
+            jnp.stack(alone),
+            weighed,
+            *(reduced(r, d, weight) for r, d in [("none", dy), ("sum", 1.0), ("mean", 3.0)]),
+        )
+
+    alone, weighed, (rows, slopes), total, mean = jax.jit(all_of, compiler_options=QUICK)()
+    np.testing.assert_allclose(rows, alone * weighted, rtol=1e-5)
+    np.testing.assert_allclose(slopes, weighed, rtol=1e-5)
+    np.testing.assert_allclose(total[0], np.sum(rows), rtol=1e-5)
+    np.testing.assert_allclose(mean[0] * ROWS, total[0], rtol=1e-5)
+    np.testing.assert_allclose(mean[1], total[1], rtol=1e-5)  # the cotangent is the number of rows
+
+
+def test_a_row_whose_cotangent_is_0_is_masked():
+    """So `jnp.where` on the rows masks, as one expects of it."""
+    x = jnp.array([1.0, np.inf, np.nan])
+
+    def loss(x):
+        return jnp.sum(jnp.where(jnp.isfinite(x), losses.squared_loss(x, jnp.zeros(3), reduction="none"), 0))
+
+    np.testing.assert_array_equal(jax.grad(loss)(x), [1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float64, list])
+def test_a_mask_is_a_weight(dtype):
+    mask = [1, 0, 1] if dtype is list else np.array([1, 0, 1], dtype)
+    value, slope = jax.value_and_grad(losses.squared_loss)(jnp.array([1.0, np.nan, 3.0]), jnp.zeros(3), mask)
+    assert value == 5.0 and value.dtype == jnp.float32
+    np.testing.assert_array_equal(slope, [1.0, 0.0, 3.0])
+    half = losses.squared_loss(jnp.ones(3, jnp.bfloat16), jnp.zeros(3, jnp.bfloat16), mask)
+    assert half == 1.0 and half.dtype == jnp.bfloat16
+
+
+def test_numbers_are_arguments():
+    assert losses.huber_loss(3.0, np.float64(1.0), delta=np.float32(1.0)) == 1.5
+    assert losses.softmax_cross_entropy(np.array([0.0, -np.inf]), 0) == 0.0

@@ -40,8 +40,8 @@ def same_shape(**arrays) -> list:
 def integer(why: str, **arrays):
     """Raise TypeError unless every named array holds integers."""
     for name, array in arrays.items():
-        if not jnp.issubdtype(jnp.result_type(array), jnp.integer):
-            raise TypeError(f"{name} must hold integers, {why}; got {jnp.result_type(array)}.")
+        if not (is_int(array) or jnp.issubdtype(getattr(array, "dtype", bool), jnp.integer)):
+            raise TypeError(f"{name} must hold integers, {why}; got {getattr(array, 'dtype', array)}.")
 
 
 def key(value):
@@ -61,6 +61,33 @@ def widths(**values):
 def is_int(value) -> bool:
     """Whether it is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def flag(**values):
+    """Raise TypeError unless each is a bool, known when the function is traced."""
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, known when the function is traced; got {value!r}.")
+
+
+def positive(why: str = "", **values) -> float:
+    """The one named value as a float; raises TypeError unless it is a number that is known when the function is traced,
+    ValueError unless it is above 0.
+    """
+    ((name, value),) = values.items()
+    result = number(**values)
+    if not result > 0:
+        raise ValueError(f"{name} must be above 0{why}; got {value!r}.")
+    return result
+
+
+def number(**values) -> float:
+    """The one named value as a float; raises TypeError unless it is a number, known when the function is traced."""
+    ((name, value),) = values.items()
+    try:
+        return float(value)
+    except (TypeError, ValueError):  # JAX's error over a traced array is a TypeError
+        raise TypeError(f"{name} must be a Python number, known when the function is traced; got {value!r}.") from None
 
 
 def axis(value, x) -> int:

@@ -47,7 +47,7 @@ _actor_critic.defvjp(_actor_critic_fwd, _actor_critic_bwd)
 
 
 def actor_critic_loss(
-    logits, v, a, advantage, target, weight=None, entropy_coefficient=0.01, value_coefficient=0.5
+    logits, v, a, advantage, target, weight=None, entropy_coefficient=0.01, value_coefficient=0.5, reduction=None
 ) -> jax.Array:
     """Policy gradient with entropy, and value error.
 
@@ -71,16 +71,20 @@ def actor_critic_loss(
       weight: [...], or a scalar; None for the mean.
       entropy_coefficient: β, a scalar (traced or not).
       value_coefficient: c, a scalar (traced or not).
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
     Returns: a scalar.
 
-    Raises: ValueError on shapes that do not fit, TypeError on types that do not.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on types that do not.
     """
     logits, v, advantage, target = checks.floating(logits=logits, v=v, advantage=advantage, target=target)
     checks.integer("the actions taken", a=a)
     for name, array in {"v": v, "a": a, "advantage": advantage, "target": target}.items():
         checks.shape(name, array, logits.shape[:-1], "logits without its last axis")
-    coefficients = (jnp.asarray(c, logits.dtype) for c in (entropy_coefficient, value_coefficient))
-    coefficients = (jnp.broadcast_to(c, v.shape) for c in coefficients)  # a masked row has no part in their gradients
+    coefficients = {"entropy_coefficient": entropy_coefficient, "value_coefficient": value_coefficient}
+    for name, coefficient in coefficients.items():
+        checks.shape(name, coefficient, (), "one number for all rows")
+    # One for each row, because a masked row must have no part in their gradients.
+    coefficients = [jnp.broadcast_to(jnp.asarray(c, logits.dtype), v.shape) for c in coefficients.values()]
     a = choice.within(a, logits.shape[-1])
-    return weighed(_actor_critic, (logits, v, a, advantage, target, *coefficients), v.shape, weight)
+    return weighed(_actor_critic, (logits, v, a, advantage, target, *coefficients), v.shape, weight, reduction)

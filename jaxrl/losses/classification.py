@@ -27,7 +27,7 @@ def _cross_entropy(logits, labels):
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
 
 
-def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
+def softmax_cross_entropy(logits, labels, weight=None, reduction=None) -> jax.Array:
     """Negative log-likelihood of the right class, from logits.
 
         L = −Σ weight log p_label,   p = softmax(logits)           dlogits_k = weight (p_k − δ_{k, label})
@@ -36,14 +36,15 @@ def softmax_cross_entropy(logits, labels, weight=None) -> jax.Array:
       logits: [..., K].
       labels: int [...], from 0 to K − 1; one beyond an end counts as that end.
       weight: [...], or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on types that do not.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on types that do not.
     """
     (logits,) = checks.floating(logits=logits)
     checks.integer("the classes", labels=labels)
     checks.shape("labels", labels, jnp.shape(logits)[:-1], "logits without its last axis")
     labels = choice.within(labels, logits.shape[-1])
-    return weighed(_cross_entropy, (logits, labels), logits.shape[:-1], weight)
+    return weighed(_cross_entropy, (logits, labels), logits.shape[:-1], weight, reduction)
 
 
 def _binary_each(logits, targets):
@@ -68,7 +69,7 @@ def _binary(logits, targets):
 _binary.defvjp(_binary_fwd, _binary_bwd)
 
 
-def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
+def binary_cross_entropy(logits, targets, weight=None, reduction=None) -> jax.Array:
     """Negative log-likelihood of a yes or no, from its logit.
 
         L = −Σ weight [ t log σ(z) + (1 − t) log σ(−z) ]
@@ -82,11 +83,13 @@ def binary_cross_entropy(logits, targets, weight=None) -> jax.Array:
       logits: z, any shape.
       targets: t, the same shape, between 0 and 1.
       weight: the same shape, or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     logits, targets = checks.same_shape(logits=logits, targets=targets)
-    return weighed(_binary, (logits, targets), logits.shape, weight)
+    return weighed(_binary, (logits, targets), logits.shape, weight, reduction)
 
 
 def _cross_entropy_to_fwd(logits, p):
@@ -109,7 +112,7 @@ def _cross_entropy_to(logits, p):
 _cross_entropy_to.defvjp(_cross_entropy_to_fwd, _cross_entropy_to_bwd)
 
 
-def categorical_cross_entropy(logits, p, weight=None) -> jax.Array:
+def categorical_cross_entropy(logits, p, weight=None, reduction=None) -> jax.Array:
     """Cross-entropy of a predicted distribution to a given one.
 
         L = −Σ weight Σ_k p_k log q_k,   q = softmax(logits)
@@ -122,8 +125,10 @@ def categorical_cross_entropy(logits, p, weight=None) -> jax.Array:
       logits: [..., K].
       p: [..., K], probabilities.
       weight: [...], or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     logits, p = checks.same_shape(logits=logits, p=p)
-    return weighed(_cross_entropy_to, (logits, p), logits.shape[:-1], weight)
+    return weighed(_cross_entropy_to, (logits, p), logits.shape[:-1], weight, reduction)

@@ -40,23 +40,27 @@ def _gaussian_nll(x, mean, log_std):
 _gaussian_nll.defvjp(_gaussian_nll_fwd, _gaussian_nll_bwd)
 
 
-def gaussian_nll(x, mean, log_std, weight=None) -> jax.Array:
+def gaussian_nll(x, mean, log_std, weight=None, reduction=None) -> jax.Array:
     """Negative log-likelihood under a Gaussian with independent entries.
 
         L = Σ weight Σ_d [ ½ z_d² + log σ_d + ½ log 2π ],    z = (x − μ) / σ
         dx = weight z / σ        dμ = −weight z / σ        dlog σ = weight (1 − z²)
+
+    PyTorch's gaussian_nll_loss takes σ², leaves ½ log 2π out unless told, and is the mean over d, not the sum.
 
     Args:
       x: [..., D].
       mean: μ [..., D].
       log_std: log σ [..., D].
       weight: [...], or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     x, mean, log_std = checks.same_shape(x=x, mean=mean, log_std=log_std)
     checks.rows(x)
-    return weighed(_gaussian_nll, (x, mean, log_std), x.shape[:-1], weight)
+    return weighed(_gaussian_nll, (x, mean, log_std), x.shape[:-1], weight, reduction)
 
 
 def _kl(log_ratio, z):
@@ -87,7 +91,7 @@ def _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q):
 _gaussian_kl.defvjp(_gaussian_kl_fwd, _gaussian_kl_bwd)
 
 
-def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
+def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None, reduction=None) -> jax.Array:
     """Kullback-Leibler divergence KL(p ‖ q) between Gaussians with independent entries.
 
         L = Σ weight Σ_d [ ½ (e^(2 ρ_d) − 1 + z_d²) − ρ_d ],    ρ = log σ_p − log σ_q,   z = (μ_p − μ_q) / σ_q
@@ -100,14 +104,16 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
       mean_q: [..., D].
       log_std_q: [..., D].
       weight: [...], or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     mean_p, log_std_p, mean_q, log_std_q = checks.same_shape(
         mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q
     )
     checks.rows(mean_p, "mean_p")
-    return weighed(_gaussian_kl, (mean_p, log_std_p, mean_q, log_std_q), mean_p.shape[:-1], weight)
+    return weighed(_gaussian_kl, (mean_p, log_std_p, mean_q, log_std_q), mean_p.shape[:-1], weight, reduction)
 
 
 def _tanh_gaussian_fwd(u, mean, log_std):

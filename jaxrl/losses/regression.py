@@ -34,20 +34,24 @@ def _squared(prediction, target):
 _squared.defvjp(_squared_fwd, _squared_bwd)
 
 
-def squared_loss(prediction, target, weight=None) -> jax.Array:
+def squared_loss(prediction, target, weight=None, reduction=None) -> jax.Array:
     """Half the squared error.
 
         L = Σ weight ½ e²,  e = target − prediction        dprediction = −weight e        dtarget = weight e
+
+    As Optax's l2_loss; PyTorch's mse_loss is twice it.
 
     Args:
       prediction: any shape.
       target: the same shape.
       weight: the same shape, or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     prediction, target = checks.same_shape(prediction=prediction, target=target)
-    return weighed(_squared, (prediction, target), prediction.shape, weight)
+    return weighed(_squared, (prediction, target), prediction.shape, weight, reduction)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -94,7 +98,7 @@ def _huber(delta, prediction, target):
 _huber.defvjp(_huber_fwd, _huber_bwd)
 
 
-def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
+def huber_loss(prediction, target, weight=None, delta=1.0, reduction=None) -> jax.Array:
     """Squared error near the target, absolute error far from it.
 
         L = Σ weight ( ½ e²  (|e| ≤ δ),   δ (|e| − ½ δ)  (|e| > δ) ),      e = target − prediction
@@ -108,14 +112,14 @@ def huber_loss(prediction, target, weight=None, delta=1.0) -> jax.Array:
       target: the same shape.
       weight: the same shape, or a scalar; None for the mean.
       delta: δ, a Python number above 0.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
     Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on arguments that are not
     floating-point.
     """
     prediction, target = checks.same_shape(prediction=prediction, target=target)
-    if not delta > 0:
-        raise ValueError(f"delta must be above 0; got {delta!r}.")
-    return weighed(partial(_huber, float(delta)), (prediction, target), prediction.shape, weight)
+    delta = checks.positive(delta=delta)
+    return weighed(partial(_huber, delta), (prediction, target), prediction.shape, weight, reduction)
 
 
 def _quantile_each(delta, theta, target, tau):
@@ -150,15 +154,16 @@ def _quantile(delta, tau, theta, target):
 _quantile.defvjp(_quantile_fwd, _quantile_bwd)
 
 
-def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array:
+def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0, reduction=None) -> jax.Array:
     """Quantile regression with the Huber loss: theta_i goes to the tau_i quantile of the targets.
 
         L = Σ weight Σ_i 1/M Σ_j |τ_i − [e_ij < 0]| H_δ(e_ij) / δ,       e_ij = target_j − θ_i
         dθ_i = −weight 1/M Σ_j |τ_i − [e_ij < 0]| clip(e_ij, −δ, δ) / δ
         dtarget_j = weight 1/M Σ_i |τ_i − [e_ij < 0]| clip(e_ij, −δ, δ) / δ
 
-    with H_δ the Huber loss of an error. τ takes no gradient. Source: "Distributional reinforcement learning with
-    quantile regression" by Dabney et al. (https://arxiv.org/abs/1710.10044), equation 10.
+    with H_δ the Huber loss of an error. τ takes no gradient. RLax's loss is δ times this one.
+    Source: "Distributional reinforcement learning with quantile regression" by Dabney et al.
+    (https://arxiv.org/abs/1710.10044), equation 10.
 
     Args:
       theta: quantiles [..., N].
@@ -166,6 +171,7 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
       tau: [N], between 0 and 1; (i + ½) / N for QR-DQN.
       weight: [...], or a scalar; None for the mean.
       delta: δ, a finite Python number above 0.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
     Raises: ValueError on shapes that do not fit or a delta that is not above 0 and finite, TypeError on arguments that
     are not floating-point.
@@ -176,10 +182,11 @@ def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0) -> jax.Array
     if not target.shape[-1]:
         raise ValueError(f"target has shape {target.shape}: there is no mean over no targets.")
     checks.shape("tau", tau, jnp.shape(theta)[-1:], "one entry for each quantile of theta")
-    if not 0 < delta < math.inf:
+    delta = checks.positive(delta=delta)
+    if delta == math.inf:
         raise ValueError(f"delta must be above 0 and finite, because the loss is divided by it; got {delta!r}.")
     tau = lax.stop_gradient(tau)  # in the gradient of a gradient too
-    return weighed(partial(_quantile, float(delta), tau), (theta, target), rows, weight)
+    return weighed(partial(_quantile, delta, tau), (theta, target), rows, weight, reduction)
 
 
 def _q_learning_fwd(delta, actions, q_tm1, a_tm1, target):
@@ -202,7 +209,7 @@ def _q_learning(delta, actions, q_tm1, a_tm1, target):
 _q_learning.defvjp(_q_learning_fwd, _q_learning_bwd)
 
 
-def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
+def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0, reduction=None) -> jax.Array:
     """Huber loss of the value of the action taken: the semi-gradient of Q-learning, as the target is held.
 
         L = Σ weight H_δ(e),   e = target − q_tm1[a_tm1]           dq_tm1[a] = −weight clip(e, −δ, δ) [a = a_tm1]
@@ -216,6 +223,7 @@ def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
       target: [...].
       weight: [...] (importance weights), or a scalar; None for the mean.
       delta: δ, a Python number above 0; float("inf") for half the squared error.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
     Raises: ValueError on shapes that do not fit or a delta that is not above 0, TypeError on types that do not.
     """
@@ -224,8 +232,7 @@ def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0) -> jax.Array:
     rows = jnp.shape(q_tm1)[:-1]
     for name, array in {"a_tm1": a_tm1, "target": target}.items():
         checks.shape(name, array, rows, "q_tm1 without its last axis")
-    if not delta > 0:
-        raise ValueError(f"delta must be above 0; got {delta!r}.")
+    delta = checks.positive(delta=delta)
     actions = jnp.shape(q_tm1)[-1]
     a_tm1 = choice.within(a_tm1, actions)
-    return weighed(partial(_q_learning, float(delta), actions), (q_tm1, a_tm1, target), rows, weight)
+    return weighed(partial(_q_learning, delta, actions), (q_tm1, a_tm1, target), rows, weight, reduction)

@@ -4,17 +4,30 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.nearest import unknown
+
+REDUCTIONS = "mean", "sum", "none"
 
 
-def weighed(loss, inputs, rows, weight=None) -> jax.Array:
-    """Σ weight · loss(*inputs), where `loss` gives one number for each of the rows."""
+def weighed(loss, inputs, rows, weight=None, reduction=None) -> jax.Array:
+    """Σ weight · loss(*inputs), where `loss` gives one number for each of the rows; or what the reduction says."""
+    if reduction is not None and reduction not in REDUCTIONS:
+        raise unknown("reduction", reduction, REDUCTIONS)
+    mean = weight is None if reduction is None else reduction == "mean"
+    share = 1 / max(math.prod(rows), 1) if mean else 1.0
     if weight is None:
-        return jnp.sum(loss(*inputs)) * (1 / max(math.prod(rows), 1))
-    weight = _weight(weight, rows, inputs[0])
-    each = loss(*(_masked(x, weight) for x in inputs))
-    return jnp.sum(times(weight, each)) if weight.ndim else weight * jnp.sum(finite(weight, each))
+        each = loss(*inputs)
+        return each if reduction == "none" else jnp.sum(each) * share
+    weight = _weight(weight, rows, inputs[0].dtype)
+    absent = (weight == 0) & ~jnp.isfinite(loss(*map(lax.stop_gradient, inputs)))
+    each = loss(*(_held(absent, x) for x in inputs))
+    if reduction == "none" or weight.ndim:
+        each = times(weight, each)
+        return each if reduction == "none" else jnp.sum(each) * share
+    return weight * jnp.sum(finite(weight, each)) * share
 
 
 @jax.custom_jvp
@@ -26,7 +39,7 @@ def times(scale, x):
 @times.defjvp
 def _times_jvp(primals, tangents):
     (scale, x), (dscale, dx) = primals, tangents
-    return times(scale, x), dscale * finite(scale, x) + scale * dx
+    return times(scale, x), dscale * finite(scale, x) + jnp.where(scale == 0, 0, scale * dx)
 
 
 def finite(scale, x):
@@ -34,41 +47,16 @@ def finite(scale, x):
     return jnp.where((scale == 0) & ~jnp.isfinite(x), 0, x)
 
 
-def _weight(weight, rows, like):
-    (weight,) = checks.floating(weight=weight)
-    if jnp.ndim(weight):
+def _weight(weight, rows, dtype):
+    (weight,) = checks.floating(weight=jnp.asarray(weight) * jnp.ones((), dtype))  # of bools and integers too
+    if weight.ndim:
         checks.shape("weight", weight, rows, "one weight for each row, or one for all")
-    return weight.astype(like.dtype)
+    return weight.astype(dtype)
 
 
-def _masked(x, weight):
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return x
-    mask = weight == 0
-    return _later(x, mask[..., None] if 0 < mask.ndim < x.ndim else mask)
+def _held(absent, x):
+    """x, through which nothing is differentiated in rows that are absent: there a derivative may be infinite or NaN.
 
-
-@jax.custom_vjp
-def _guard(x, mask):
-    """x, whose gradient counts as 0 where it is masked and not finite."""
-    return x
-
-
-def _guard_fwd(x, mask):
-    return _guard(x, mask), mask  # guarded again, for the next derivative
-
-
-def _guard_bwd(mask, dx):
-    return jnp.where(mask & ~jnp.isfinite(dx), 0, dx), None
-
-
-_guard.defvjp(_guard_fwd, _guard_bwd)
-
-
-@jax.custom_vjp
-def _later(x, mask):
-    """`_guard` from the second derivative on: in the first, the products of the losses mask."""
-    return x
-
-
-_later.defvjp(lambda x, mask: (_guard(x, mask), None), lambda _, dx: (dx, None))
+    The value is that of x, so it costs nothing in a compiled function.
+    """
+    return jnp.where(absent[..., None] if x.ndim > absent.ndim else absent, lax.stop_gradient(x), x)
