@@ -4,11 +4,16 @@ Conventions. Written for one stream of experience; `jax.vmap` batches it. Time s
 the value of the state before the reward `r_t`, `v_t` of the state after it. The end of an episode is
 `discount_t = 0` (nothing more to come) or `lambda_t = 0` (more would have come, but it was not seen: the sum
 stops there and bootstraps from `v_t`).
+
+What stands behind a factor of 0 is not looked at, even where it is infinite or NaN: a terminal step gives its reward.
+The arguments are arrays, lists or numbers of any real type; the result has the widest of their floating-point types.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from jaxrl.losses.weighting import times
 
 
 def gae(r_t, discount_t, v_tm1, v_t, lambda_t) -> jax.Array:
@@ -29,22 +34,21 @@ def gae(r_t, discount_t, v_tm1, v_t, lambda_t) -> jax.Array:
 
     Returns: advantages [T].
 
-    Raises: ValueError when the arguments are not five vectors of one length.
+    Raises: ValueError when the arguments are not five vectors of one length, TypeError when they are not real numbers.
     """
-    shapes = [jnp.shape(a) for a in (r_t, discount_t, v_tm1, v_t, lambda_t)]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
-        raise ValueError(
-            "gae takes r_t, discount_t, v_tm1, v_t and lambda_t of one shape [T] (vmap it over streams); "
-            f"got {', '.join(map(str, shapes))}."
-        )
-    delta_t = r_t + discount_t * v_t - v_tm1
+    r_t, discount_t, v_tm1, v_t, lambda_t = _real(
+        r_t=r_t, discount_t=discount_t, v_tm1=v_tm1, v_t=v_t, lambda_t=lambda_t
+    )
+    _streams("gae", "r_t, discount_t, v_tm1, v_t and lambda_t of one shape [T]", r_t, discount_t, v_tm1, v_t, lambda_t)
+    delta_t = r_t + times(discount_t, v_t) - v_tm1
 
     def accumulate(advantage, now):
         delta, decay = now
-        advantage = delta + decay * advantage
+        advantage = delta + times(decay, advantage)
         return advantage, advantage
 
-    _, advantage_t = lax.scan(accumulate, jnp.zeros((), delta_t.dtype), (delta_t, discount_t * lambda_t), reverse=True)
+    start = jnp.zeros_like(delta_t, shape=())
+    _, advantage_t = lax.scan(accumulate, start, (delta_t, discount_t * lambda_t), reverse=True)
     return advantage_t
 
 
@@ -65,11 +69,13 @@ def q_target(r_t, discount_t, q_t, selector_t=None) -> jax.Array:
 
     Returns: [].
 
-    Raises: ValueError on other shapes.
+    Raises: ValueError on other shapes, TypeError when the arguments are not real numbers.
     """
-    _vector("q_target", r_t, discount_t, q_t, *(() if selector_t is None else (selector_t,)))
-    best = jnp.argmax(q_t if selector_t is None else selector_t)
-    return r_t + discount_t * q_t[best]
+    r_t, discount_t, q_t, selector_t = _real(
+        r_t=r_t, discount_t=discount_t, q_t=q_t, selector_t=q_t if selector_t is None else selector_t
+    )
+    _vector("q_target", r_t, discount_t, q_t, selector_t)
+    return r_t + times(discount_t, q_t[jnp.argmax(selector_t)])
 
 
 def discounted_return(r_t, discount_t) -> jax.Array:
@@ -84,7 +90,11 @@ def discounted_return(r_t, discount_t) -> jax.Array:
       discount_t: γ_t, [T]; 0 where the episode ended.
 
     Returns: G_t, [T].
+
+    Raises: ValueError when the arguments are not two vectors of one length, TypeError when they are not real numbers.
     """
+    r_t, discount_t = _real(r_t=r_t, discount_t=discount_t)
+    _streams("discounted_return", "r_t and discount_t of one shape [T]", r_t, discount_t)
     zeros = jnp.zeros_like(r_t)
     return gae(r_t, discount_t, zeros, zeros, jnp.ones_like(r_t))
 
@@ -104,18 +114,15 @@ def n_step(r_t, discount_t, open_t) -> tuple[jax.Array, jax.Array, jax.Array]:
 
     Returns: R [], Γ [], and how many steps were summed, int32 [].
 
-    Raises: ValueError when the arguments are not three vectors of one length.
+    Raises: ValueError when the arguments are not three vectors of one length, TypeError when they are not real numbers.
     """
-    shapes = [jnp.shape(a) for a in (r_t, discount_t, open_t)]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
-        raise ValueError(
-            "n_step takes r_t, discount_t and open_t of one shape [n] (vmap it over streams); "
-            f"got {', '.join(map(str, shapes))}."
-        )
+    r_t, discount_t = _real(r_t=r_t, discount_t=discount_t)
+    open_t = jnp.asarray(open_t)
+    _streams("n_step", "r_t, discount_t and open_t of one shape [n]", r_t, discount_t, open_t)
     reached = jnp.concatenate([jnp.ones(1, bool), jnp.cumprod(open_t[:-1]).astype(bool)])
     discount_t = jnp.where(reached, discount_t, 1.0)
     before = jnp.concatenate([jnp.ones(1, discount_t.dtype), jnp.cumprod(discount_t[:-1])])
-    return jnp.sum(jnp.where(reached, before * r_t, 0.0)), jnp.prod(discount_t), jnp.sum(reached, dtype=jnp.int32)
+    return jnp.sum(jnp.where(reached, times(before, r_t), 0.0)), jnp.prod(discount_t), jnp.sum(reached, dtype=jnp.int32)
 
 
 def categorical_projection(z_t, p_t, z) -> jax.Array:
@@ -133,20 +140,47 @@ def categorical_projection(z_t, p_t, z) -> jax.Array:
 
     Returns: [N].
 
-    Raises: ValueError on other shapes.
+    Raises: ValueError on other shapes, TypeError when the arguments are not real numbers.
     """
-    shapes = [jnp.shape(a) for a in (z_t, p_t, z)]
+    z_t, p_t, z = _real(z_t=z_t, p_t=p_t, z=z)
+    shapes = [z_t.shape, p_t.shape, z.shape]
     if shapes[0] != shapes[1] or {len(shape) for shape in shapes} != {1} or shapes[2][0] < 2:
         raise ValueError(
             "categorical_projection takes z_t [M], p_t [M] and z [N] (vmap it over streams); "
             f"got {', '.join(map(str, shapes))}."
         )
     distance = jnp.abs(jnp.clip(z_t, z[0], z[-1])[None, :] - z[:, None]) / (z[1] - z[0])
-    return jnp.maximum(1 - distance, 0.0) @ p_t
+    share = jnp.where((p_t == 0)[None], 0, jnp.maximum(1 - distance, 0.0))  # no mass is nowhere, not even at NaN
+    return share @ p_t
+
+
+def _real(**arrays) -> list:
+    """The named arrays in the widest of their types, a floating-point one."""
+    found = [_numbers(name, array) for name, array in arrays.items()]
+    widest = jnp.result_type(*found, float)
+    return [jnp.asarray(array, widest) for array in found]
+
+
+def _numbers(name, array):
+    """It as an array or a Python number, whose type gives way to that of an array."""
+    try:
+        array = array if isinstance(array, int | float) else jnp.asarray(array)
+        dtype = jnp.result_type(array)
+    except (TypeError, ValueError):
+        dtype = None
+    if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise TypeError(f"{name} must hold real numbers; got {array!r}.")
+    return array
+
+
+def _streams(name, what, *arrays):
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
+        raise ValueError(f"{name} takes {what} (vmap it over streams); got {', '.join(map(str, shapes))}.")
 
 
 def _vector(name, r_t, discount_t, *values):
-    shapes = [jnp.shape(a) for a in (r_t, discount_t, *values)]
+    shapes = [array.shape for array in (r_t, discount_t, *values)]
     if shapes[0] or shapes[1] or len(set(shapes[2:])) > 1 or len(shapes[2]) != 1:
         raise ValueError(
             f"{name} takes r_t [], discount_t [] and vectors [A] of values (vmap it over transitions); "

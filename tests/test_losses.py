@@ -12,7 +12,7 @@ from jaxrl import audit, losses
 def test_the_second_derivative_without_a_bend():
     """delta = inf is half the square, whose second derivative is 1."""
     q, a = jnp.array([[0.5, 3.0]]), jnp.array([1])
-    hessian = jax.jacrev(jax.grad(lambda q: losses.q_learning_loss(q, a, jnp.zeros(1), delta=np.inf)))(q)
+    hessian = jax.jit(jax.jacrev(jax.grad(lambda q: losses.q_learning_loss(q, a, jnp.zeros(1), delta=np.inf))))(q)
     np.testing.assert_array_equal(hessian[0, :, 0], [[0, 0], [0, 1]])
 
 
@@ -72,11 +72,11 @@ def test_a_weight_of_zero_masks_a_loss_that_is_infinite():
         "actor-critic": lambda v, w: losses.actor_critic_loss(pair, v, jnp.array([1]), v, zero, w),
     }
     for name, call in calls.items():
-        for weight in (zero, jnp.zeros(())) if name != "actor-critic" else (zero,):
-            value, (dv, _) = jax.value_and_grad(call, (0, 1))(1e30 * one, weight)
-            assert value == 0 and dv == 0, name
+        for weight in (zero, jnp.zeros(())):
+            value, (dv, dweight) = jax.value_and_grad(call, (0, 1))(1e30 * one, weight)
+            assert value == dv == dweight == 0, name
         assert call(1e30 * one, one) == jnp.inf, name
-        check_grads(call, (one, zero), order=2, modes=["rev"], rtol=0.1, atol=0.05)
+        check_grads(jax.jit(call), (one, zero), order=2, modes=["rev"], rtol=0.1, atol=0.05)
 
 
 def test_an_impossible_action_gives_no_nan():
@@ -85,14 +85,15 @@ def test_an_impossible_action_gives_no_nan():
     p = jnp.array([[0.4, 0.0, 0.6], [1.0, 0.0, 0.0]])
     actor_critic = lambda z: losses.actor_critic_loss(z, one, jnp.array([0, 0]), one, one, one)  # noqa: E731
     for loss in (actor_critic, lambda z: losses.categorical_cross_entropy(z, p)):
-        for leaf in (*jax.value_and_grad(loss)(logits), jax.jacrev(jax.grad(loss))(logits)):
+        both = jax.jit(lambda z, loss=loss: (jax.value_and_grad(loss)(z), jax.jacrev(jax.grad(loss))(z)))
+        for leaf in jax.tree.leaves(both(logits)):
             assert jnp.all(jnp.isfinite(leaf))
     rest = one[:1], jnp.array([0]), *[one[:1]] * 3
     with_it, without = (losses.actor_critic_loss(z, *rest) for z in (logits[:1], logits[:1, ::2]))
     np.testing.assert_allclose(with_it, without, rtol=1e-6)
 
 
-(LOSS,) = (case.args for case in audit.cases(audit.TESTED) if case.name == "actor_critic_loss")
+LOSS, *_ = (case.args for case in audit.cases(audit.TESTED) if case.name == "actor_critic_loss")
 X = jnp.ones((2, 5, 5, 4))
 BAD = [
     (ValueError, r"x has shape \(\); expected \[..., D\]", lambda: losses.gaussian_nll(*[jnp.ones(())] * 3)),
@@ -101,11 +102,24 @@ BAD = [
     (ValueError, r"target has shape \(4,\).*that of prediction", lambda: losses.squared_loss(X, X[0, 0, 0])),
     (ValueError, r"weight has shape \(5,\)", lambda: losses.huber_loss(X, X, jnp.ones(5))),
     (ValueError, r"delta must be above 0", lambda: losses.huber_loss(X, X, delta=0)),
+    (TypeError, r"delta must be a Python number.*got 'one'", lambda: losses.huber_loss(X, X, delta="one")),
+    (TypeError, r"delta must be a Python number.*got array\(\[1", lambda: losses.q_learning_loss(
+        X[0, 0], jnp.ones(5, int), X[0, 0, :, 0], delta=np.ones(2))),
+    (TypeError, r"delta must be a Python number.*traced", lambda: jax.jit(losses.huber_loss)(X, X, None, 1.0)),
+    (TypeError, r"delta must be a Python number.*traced", lambda: jax.grad(
+        lambda delta: losses.quantile_huber_loss(X, X, jnp.ones(4), delta=delta))(1.0)),
+    (ValueError, r"there is no reduction 'average'; did you mean mean", lambda: losses.squared_loss(
+        X, X, reduction="average")),
+    (ValueError, r"there is no reduction 'summ'; did you mean sum", lambda: losses.gaussian_nll(
+        X, X, X, reduction="summ")),
+    (ValueError, r"value_coefficient has shape \(2,\); expected \[\], one number", lambda: losses.actor_critic_loss(
+        *LOSS[:7], jnp.ones(2))),
     (ValueError, r"delta must be .*finite.*got inf", lambda: losses.quantile_huber_loss(
         X, X, jnp.ones(4), delta=np.inf)),
     (ValueError, r"tau has shape", lambda: losses.quantile_huber_loss(X, X, jnp.ones(3))),
     (ValueError, r"target has shape", lambda: losses.q_learning_loss(X, jnp.ones(X.shape[:3], int), X)),
     (TypeError, r"labels must hold integers", lambda: losses.softmax_cross_entropy(X, X[..., 0])),
+    (TypeError, r"labels must hold integers.*got \[0\]", lambda: losses.softmax_cross_entropy(X, [0])),
     (TypeError, r"a must hold integers", lambda: losses.actor_critic_loss(*LOSS[:2], LOSS[1], *LOSS[3:])),
 ]  # fmt: skip
 

@@ -116,3 +116,59 @@ def test_other_shapes_are_refused(call, message):
 def test_a_discounted_return_is_the_sum_of_what_comes():
     r_t, discount_t = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([0.5, 0.0, 0.5, 0.5])
     np.testing.assert_allclose(discounted_return(r_t, discount_t), [2.0, 2.0, 8.0, 8.0])
+
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize("beyond", [INF, -INF, NAN])
+def test_what_is_behind_a_discount_of_0_is_not_looked_at(beyond):
+    """A terminal step gives its reward, whatever the network says of the state after it."""
+    ones, discount_t = jnp.ones(3), jnp.array([0.5, 0.0, 0.5])
+    v_t = jnp.array([1.0, beyond, 1.0])
+    np.testing.assert_array_equal(gae(ones, discount_t, jnp.zeros(3), v_t, ones), [2.0, 1.0, 1.5])
+    later = gae(ones, discount_t, jnp.zeros(3), jnp.array([1.0, 1.0, beyond]), ones)
+    np.testing.assert_array_equal(later[:2], [2.0, 1.0])  # the next episode does not come in either
+    cut = gae(ones, jnp.full(3, 0.5), jnp.zeros(3), jnp.array([1.0, 1.0, beyond]), jnp.array([1.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(cut[:2], [2.25, 1.5])
+    np.testing.assert_array_equal(discounted_return([1.0, 1.0, beyond], discount_t)[:2], [1.5, 1.0])
+    assert q_target(1.0, 0.0, [beyond, 2.0]) == q_target(1.0, 0.0, [beyond, 2.0], [1.0, 0.0]) == 1.0
+    assert n_step(jnp.array([1.0, 1.0, beyond]), discount_t, jnp.ones(3, bool))[0] == 1.5
+    np.testing.assert_array_equal(
+        categorical_projection([0.0, beyond, 1.0], [0.5, 0.0, 0.5], [0.0, 1.0]), [0.5, 0.5]
+    )  # no mass at a point that is nowhere
+
+
+ARGUMENTS = {
+    "gae": (gae, [[1, 2], [1, 0], [0, 1], [1, 1], [1, 1]], [3.0, 1.0]),
+    "q_target": (q_target, [1, 1, [1, 2], [1, 0]], 2.0),
+    "discounted_return": (discounted_return, [[1, 2], [1, 0]], [3.0, 2.0]),
+    "n_step": (n_step, [[1, 2], [1, 0], [True, False]], 3.0),
+    "categorical_projection": (categorical_projection, [[0, 1], [0, 1], [0, 1]], [0.0, 1.0]),
+}
+WIDEST = [
+    ((np.float64, np.float64), "float32"),  # NumPy's own type, as it is
+    ((np.int32, np.float32), "float32"),
+    ((jnp.bfloat16, np.float32), "float32"),
+    ((np.int8, jnp.bfloat16), "bfloat16"),
+    ((np.int32, np.int32), "float32"),
+    ((list, list), "float32"),
+]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize(("types", "expected"), WIDEST)
+def test_the_result_has_the_widest_type(name, types, expected):
+    function, args, value = ARGUMENTS[name]
+    made = [a if types[i > 0] is list else np.asarray(a, types[i > 0]) for i, a in enumerate(args)]
+    got = jax.tree.leaves(function(*made))[0]
+    assert got.dtype == expected
+    np.testing.assert_array_equal(np.asarray(got, np.float32), value)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_what_is_no_number_is_named(name):
+    function, args, _ = ARGUMENTS[name]
+    for wrong in ("three", np.array([1j, 2j]), [[1.0], [1.0, 2.0]], None):
+        with pytest.raises(TypeError, match="r_t must hold real numbers|z_t must hold real numbers"):
+            function(wrong, *args[1:])

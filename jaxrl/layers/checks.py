@@ -52,8 +52,8 @@ def same_shape(**arrays) -> list:
 def integer(why: str, **arrays):
     """Raise TypeError unless every named array holds integers."""
     for name, array in arrays.items():
-        if not jnp.issubdtype(jnp.result_type(array), jnp.integer):
-            raise TypeError(f"{name} must hold integers, {why}; got {jnp.result_type(array)}.")
+        if not (is_int(array) or jnp.issubdtype(getattr(array, "dtype", bool), jnp.integer)):
+            raise TypeError(f"{name} must hold integers, {why}; got {getattr(array, 'dtype', array)}.")
 
 
 def key(value):

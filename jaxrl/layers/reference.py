@@ -246,39 +246,44 @@ def noisy_linear(x, w, b, w_sigma, b_sigma, noise_in, noise_out):
     return linear(x, w + w_sigma * (noise_in[:, None] * noise_out[None]), b + b_sigma * noise_out)
 
 
-def actor_critic_loss(logits, v, a, advantage, target, weight, entropy_coefficient=0.01, value_coefficient=0.5):
+def actor_critic_loss(
+    logits, v, a, advantage, target, weight=None, entropy_coefficient=0.01, value_coefficient=0.5, reduction=None
+):
     """See `jaxrl.losses.actor_critic_loss`."""
     log_pi = log_softmax(logits)
     policy = -jnp.take_along_axis(log_pi, a[..., None], -1)[..., 0] * advantage
     entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
     value = 0.5 * (target - v) ** 2
-    return jnp.sum(weight * (policy - entropy_coefficient * entropy + value_coefficient * value))
+    return _weighted(policy - entropy_coefficient * entropy + value_coefficient * value, weight, reduction)
 
 
-def _weighted(each, weight):
-    return each.mean() if weight is None else jnp.sum(weight * each)
+def _weighted(each, weight, reduction):
+    rows = each if weight is None else weight * each
+    if reduction is None:
+        reduction = "mean" if weight is None else "sum"
+    return rows if reduction == "none" else rows.mean() if reduction == "mean" else jnp.sum(rows)
 
 
-def squared_loss(prediction, target, weight=None):
+def squared_loss(prediction, target, weight=None, reduction=None):
     """See `jaxrl.losses.squared_loss`."""
-    return _weighted(0.5 * (target - prediction) ** 2, weight)
+    return _weighted(0.5 * (target - prediction) ** 2, weight, reduction)
 
 
-def huber_loss(prediction, target, weight=None, delta=1.0):
+def huber_loss(prediction, target, weight=None, delta=1.0, reduction=None):
     """See `jaxrl.losses.huber_loss`."""
     error = jnp.abs(target - prediction)
-    return _weighted(jnp.where(error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta)), weight)
+    return _weighted(jnp.where(error <= delta, 0.5 * error**2, delta * (error - 0.5 * delta)), weight, reduction)
 
 
-def softmax_cross_entropy(logits, labels, weight=None):
+def softmax_cross_entropy(logits, labels, weight=None, reduction=None):
     """See `jaxrl.losses.softmax_cross_entropy`."""
-    return _weighted(-jnp.take_along_axis(log_softmax(logits), labels[..., None], -1)[..., 0], weight)
+    return _weighted(-jnp.take_along_axis(log_softmax(logits), labels[..., None], -1)[..., 0], weight, reduction)
 
 
-def binary_cross_entropy(logits, targets, weight=None):
+def binary_cross_entropy(logits, targets, weight=None, reduction=None):
     """See `jaxrl.losses.binary_cross_entropy`."""
     each = -targets * jax.nn.log_sigmoid(logits) - (1 - targets) * jax.nn.log_sigmoid(-logits)
-    return _weighted(each, weight)
+    return _weighted(each, weight, reduction)
 
 
 def _log_density(x, mean, log_std):
@@ -286,34 +291,34 @@ def _log_density(x, mean, log_std):
     return jnp.sum(-0.5 * z**2 - log_std - 0.5 * jnp.log(2 * jnp.pi), -1)
 
 
-def gaussian_nll(x, mean, log_std, weight=None):
+def gaussian_nll(x, mean, log_std, weight=None, reduction=None):
     """See `jaxrl.losses.gaussian_nll`."""
-    return _weighted(-_log_density(x, mean, log_std), weight)
+    return _weighted(-_log_density(x, mean, log_std), weight, reduction)
 
 
-def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None):
+def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None, reduction=None):
     """See `jaxrl.losses.gaussian_kl`."""
     ratio = jnp.exp(2 * (log_std_p - log_std_q)) + ((mean_p - mean_q) * jnp.exp(-log_std_q)) ** 2
-    return _weighted(jnp.sum(log_std_q - log_std_p + 0.5 * ratio - 0.5, -1), weight)
+    return _weighted(jnp.sum(log_std_q - log_std_p + 0.5 * ratio - 0.5, -1), weight, reduction)
 
 
-def categorical_cross_entropy(logits, p, weight=None):
+def categorical_cross_entropy(logits, p, weight=None, reduction=None):
     """See `jaxrl.losses.categorical_cross_entropy`."""
-    return _weighted(-jnp.sum(p * log_softmax(logits), -1), weight)
+    return _weighted(-jnp.sum(p * log_softmax(logits), -1), weight, reduction)
 
 
-def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0):
+def quantile_huber_loss(theta, target, tau, weight=None, delta=1.0, reduction=None):
     """See `jaxrl.losses.quantile_huber_loss`."""
     error = target[..., None, :] - theta[..., :, None]
     size = jnp.abs(error)
     huber = jnp.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta)) / delta
     tilt = jnp.abs(jnp.broadcast_to(lax.stop_gradient(tau)[:, None], error.shape) - (error < 0))
-    return _weighted(jnp.sum(jnp.mean(tilt * huber, -1), -1), weight)
+    return _weighted(jnp.sum(jnp.mean(tilt * huber, -1), -1), weight, reduction)
 
 
-def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0):
+def q_learning_loss(q_tm1, a_tm1, target, weight=None, delta=1.0, reduction=None):
     """See `jaxrl.losses.q_learning_loss`."""
-    return huber_loss(jnp.take_along_axis(q_tm1, a_tm1[..., None], -1)[..., 0], target, weight, delta)
+    return huber_loss(jnp.take_along_axis(q_tm1, a_tm1[..., None], -1)[..., 0], target, weight, delta, reduction)
 
 
 def tanh_gaussian_log_prob(u, mean, log_std):

@@ -5,52 +5,51 @@ import jax.numpy as jnp
 
 from jaxrl.layers import checks
 from jaxrl.layers.derived import custom_vjp
-from jaxrl.losses import choice, weighting
+from jaxrl.layers.softmax import plain_log_softmax
+from jaxrl.losses import choice
+from jaxrl.losses.weighting import times, weighed
 
 
-def _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
-    log_pi = choice.log_probabilities(logits)
+def _actor_critic_fwd(logits, v, a, advantage, target, entropy_coefficient, value_coefficient):
+    log_pi = plain_log_softmax(logits)
     pi = jnp.exp(log_pi)
     log_pi_a = choice.chosen(log_pi, a)
-    entropy = -jnp.sum(pi * log_pi, -1)
+    entropy = -jnp.sum(times(pi, log_pi), -1)
     error = target - v
-    each = -log_pi_a * advantage - entropy_coefficient * entropy + value_coefficient * 0.5 * error * error
-    residuals = (log_pi, a, advantage, error, weight, entropy_coefficient, value_coefficient)
-    return weighting.total(weight, each), residuals
+    each = -times(advantage, log_pi_a) - entropy_coefficient * entropy + times(value_coefficient, 0.5 * error * error)
+    return each, (log_pi, a, advantage, error, entropy_coefficient, value_coefficient)
 
 
 def _actor_critic_bwd(residuals, dy):
-    log_pi, a, advantage, error, weight, entropy_coefficient, value_coefficient = residuals
+    log_pi, a, advantage, error, entropy_coefficient, value_coefficient = residuals
     pi = jnp.exp(log_pi)
     taken = jax.nn.one_hot(a, pi.shape[-1], dtype=pi.dtype)
     log_pi_a = choice.chosen(log_pi, a)
-    entropy = -jnp.sum(pi * log_pi, -1)
-    dlogits = advantage[..., None] * (pi - taken) + entropy_coefficient * pi * (log_pi + entropy[..., None])
-    dv = -value_coefficient * error
-    each = -log_pi_a * advantage - entropy_coefficient * entropy + value_coefficient * 0.5 * error * error
-    scale = dy * weight
+    entropy = -jnp.sum(times(pi, log_pi), -1)
+    dlogits = times(pi - taken, advantage[..., None])
+    dlogits += times(entropy_coefficient[..., None] * pi, log_pi + entropy[..., None])
+    dtarget = times(dy, times(value_coefficient, error))
     return (
-        scale[..., None] * dlogits,
-        scale * dv,
+        times(dy[..., None], dlogits),
+        -dtarget,
         None,
-        -scale * log_pi_a,
-        -scale * dv,
-        dy * each,
-        -jnp.sum(scale * entropy),
-        jnp.sum(scale * 0.5 * error * error),
+        -times(dy, log_pi_a),
+        dtarget,
+        -times(dy, entropy),
+        times(dy, 0.5 * error * error),
     )
 
 
 @custom_vjp
-def _actor_critic(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient):
-    return _actor_critic_fwd(logits, v, a, advantage, target, weight, entropy_coefficient, value_coefficient)[0]
+def _actor_critic(logits, v, a, advantage, target, entropy_coefficient, value_coefficient):
+    return _actor_critic_fwd(logits, v, a, advantage, target, entropy_coefficient, value_coefficient)[0]
 
 
 _actor_critic.defvjp(_actor_critic_fwd, _actor_critic_bwd)
 
 
 def actor_critic_loss(
-    logits, v, a, advantage, target, weight, entropy_coefficient=0.01, value_coefficient=0.5
+    logits, v, a, advantage, target, weight=None, entropy_coefficient=0.01, value_coefficient=0.5, reduction=None
 ) -> jax.Array:
     """Policy gradient with entropy, and value error.
 
@@ -71,20 +70,23 @@ def actor_critic_loss(
       a: actions, int [...], from 0 to A − 1; one beyond an end counts as that end.
       advantage: A [...].
       target: G [...].
-      weight: [...]; 0 masks a row.
+      weight: [...], or a scalar; None for the mean.
       entropy_coefficient: β, a scalar (traced or not).
       value_coefficient: c, a scalar (traced or not).
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
     Returns: a scalar.
 
-    Raises: ValueError on shapes that do not fit, TypeError on types that do not.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on types that do not.
     """
-    logits, v, advantage, target, weight = checks.floating(
-        logits=logits, v=v, advantage=advantage, target=target, weight=weight
-    )
+    logits, v, advantage, target = checks.floating(logits=logits, v=v, advantage=advantage, target=target)
     checks.integer("the actions taken", a=a)
-    for name, array in {"v": v, "a": a, "advantage": advantage, "target": target, "weight": weight}.items():
-        checks.shape(name, array, jnp.shape(logits)[:-1], "logits without its last axis")
-    coefficients = (jnp.asarray(c, jnp.result_type(logits)) for c in (entropy_coefficient, value_coefficient))
-    a = choice.within(a, jnp.shape(logits)[-1])
-    return _actor_critic(logits, v, a, advantage, target, weight, *coefficients)
+    for name, array in {"v": v, "a": a, "advantage": advantage, "target": target}.items():
+        checks.shape(name, array, logits.shape[:-1], "logits without its last axis")
+    coefficients = {"entropy_coefficient": entropy_coefficient, "value_coefficient": value_coefficient}
+    for name, coefficient in coefficients.items():
+        checks.shape(name, coefficient, (), "one number for all rows")
+    # One for each row, because a masked row must have no part in their gradients.
+    coefficients = [jnp.broadcast_to(jnp.asarray(c, logits.dtype), v.shape) for c in coefficients.values()]
+    a = choice.within(a, logits.shape[-1])
+    return weighed(_actor_critic, (logits, v, a, advantage, target, *coefficients), v.shape, weight, reduction)

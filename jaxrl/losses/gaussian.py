@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.layers import checks
-from jaxrl.layers.activations import plain_softplus
 from jaxrl.layers.derived import custom_vjp
-from jaxrl.losses import weighting
+from jaxrl.losses.weighting import times, weighed
 
 LOG_ROOT_2PI = 0.9189385332046727  # ½ log 2π
 LOG_2 = 0.6931471805599453
@@ -18,77 +17,82 @@ def _over(a, log_std):
 
 
 def _nll(z, log_std):
-    return jnp.sum(0.5 * z * z + log_std + LOG_ROOT_2PI, -1)
+    half = 0.5 * z * z
+    return jnp.sum(jnp.where(half == jnp.inf, half, half + log_std + LOG_ROOT_2PI), -1)  # a square outgrows log σ
 
 
-def _gaussian_nll_fwd(x, mean, log_std, weight):
+def _gaussian_nll_fwd(x, mean, log_std):
     z = _over(x - mean, log_std)
-    return weighting.total(weight, _nll(z, log_std)), (z, log_std, weight)
+    return _nll(z, log_std), (z, log_std)
 
 
 def _gaussian_nll_bwd(residuals, dy):
-    z, log_std, weight = residuals
-    scale = weighting.over_entries(dy * weight)
-    dx = scale * _over(z, log_std)
-    return dx, -dx, scale * (1 - z * z), weighting.dweight(weight, dy, _nll(z, log_std))
+    z, log_std = residuals
+    dy = dy[..., None]
+    dx = times(dy, _over(z, log_std))
+    return dx, -dx, times(dy, 1 - z * z)
 
 
 @custom_vjp
-def _gaussian_nll(x, mean, log_std, weight):
-    return _gaussian_nll_fwd(x, mean, log_std, weight)[0]
+def _gaussian_nll(x, mean, log_std):
+    return _gaussian_nll_fwd(x, mean, log_std)[0]
 
 
 _gaussian_nll.defvjp(_gaussian_nll_fwd, _gaussian_nll_bwd)
 
 
-def gaussian_nll(x, mean, log_std, weight=None) -> jax.Array:
+def gaussian_nll(x, mean, log_std, weight=None, reduction=None) -> jax.Array:
     """Negative log-likelihood under a Gaussian with independent entries.
 
         L = Σ weight Σ_d [ ½ z_d² + log σ_d + ½ log 2π ],    z = (x − μ) / σ
         dx = weight z / σ        dμ = −weight z / σ        dlog σ = weight (1 − z²)
+
+    PyTorch's gaussian_nll_loss takes σ², leaves ½ log 2π out unless told, and is the mean over d, not the sum.
 
     Args:
       x: [..., D].
       mean: μ [..., D].
       log_std: log σ [..., D].
       weight: [...], or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     x, mean, log_std = checks.same_shape(x=x, mean=mean, log_std=log_std)
     checks.rows(x)
-    return _gaussian_nll(x, mean, log_std, weighting.weights(weight, jnp.shape(x)[:-1], x))
+    return weighed(_gaussian_nll, (x, mean, log_std), x.shape[:-1], weight, reduction)
 
 
 def _kl(log_ratio, z):
     """Of one row, from log σ_p − log σ_q and (μ_p − μ_q) / σ_q; e^2r − 1 − 2r without loss of digits near r = 0."""
-    return jnp.sum(0.5 * (jnp.expm1(2 * log_ratio) + z * z) - log_ratio, -1)
+    half = 0.5 * (jnp.expm1(2 * log_ratio) + z * z)
+    return jnp.sum(jnp.where(half == jnp.inf, half, half - log_ratio), -1)  # an exponential outgrows its exponent
 
 
-def _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q, weight):
+def _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q):
     z = _over(mean_p - mean_q, log_std_q)
     log_ratio = log_std_p - log_std_q
-    return weighting.total(weight, _kl(log_ratio, z)), (z, log_ratio, log_std_q, weight)
+    return _kl(log_ratio, z), (z, log_ratio, log_std_q)
 
 
 def _gaussian_kl_bwd(residuals, dy):
-    z, log_ratio, log_std_q, weight = residuals
-    scale = weighting.over_entries(dy * weight)
-    dmean = scale * _over(z, log_std_q)
+    z, log_ratio, log_std_q = residuals
+    dy = dy[..., None]
+    dmean = times(dy, _over(z, log_std_q))
     narrower = jnp.expm1(2 * log_ratio)
-    dweight = weighting.dweight(weight, dy, _kl(log_ratio, z))
-    return dmean, scale * narrower, -dmean, -scale * (narrower + z * z), dweight
+    return dmean, times(dy, narrower), -dmean, -times(dy, narrower + z * z)
 
 
 @custom_vjp
-def _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight):
-    return _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q, weight)[0]
+def _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q):
+    return _gaussian_kl_fwd(mean_p, log_std_p, mean_q, log_std_q)[0]
 
 
 _gaussian_kl.defvjp(_gaussian_kl_fwd, _gaussian_kl_bwd)
 
 
-def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
+def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None, reduction=None) -> jax.Array:
     """Kullback-Leibler divergence KL(p ‖ q) between Gaussians with independent entries.
 
         L = Σ weight Σ_d [ ½ (e^(2 ρ_d) − 1 + z_d²) − ρ_d ],    ρ = log σ_p − log σ_q,   z = (μ_p − μ_q) / σ_q
@@ -101,27 +105,31 @@ def gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weight=None) -> jax.Array:
       mean_q: [..., D].
       log_std_q: [..., D].
       weight: [...], or a scalar; None for the mean.
+      reduction: None, "mean", "sum" or "none": see `jaxrl.losses`.
 
-    Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
+    Raises: ValueError on shapes that do not fit or an unknown reduction, TypeError on arguments that are not
+    floating-point.
     """
     mean_p, log_std_p, mean_q, log_std_q = checks.same_shape(
         mean_p=mean_p, log_std_p=log_std_p, mean_q=mean_q, log_std_q=log_std_q
     )
     checks.rows(mean_p, "mean_p")
-    return _gaussian_kl(mean_p, log_std_p, mean_q, log_std_q, weighting.weights(weight, jnp.shape(mean_p)[:-1], mean_p))
+    return weighed(_gaussian_kl, (mean_p, log_std_p, mean_q, log_std_q), mean_p.shape[:-1], weight, reduction)
 
 
 def _tanh_gaussian_fwd(u, mean, log_std):
     z = _over(u - mean, log_std)
-    log_slope = 2 * (LOG_2 - u - plain_softplus(-2 * u))
-    return -_nll(z, log_std) - jnp.sum(log_slope, -1), (u, z, log_std)
+    size = jnp.abs(u)
+    log_slope = 2 * (LOG_2 - size - jnp.log1p(jnp.exp(-2 * size)))
+    nll = _nll(z, log_std)
+    return jnp.where(nll == jnp.inf, -nll, -nll - jnp.sum(log_slope, -1)), (u, z, log_std)
 
 
 def _tanh_gaussian_bwd(residuals, dy):
     u, z, log_std = residuals
     dy = dy[..., None]
-    dmean = dy * _over(z, log_std)
-    return dy * 2 * jnp.tanh(u) - dmean, dmean, dy * (z * z - 1)
+    dmean = times(dy, _over(z, log_std))
+    return dy * 2 * jnp.tanh(u) - dmean, dmean, times(dy, z * z - 1)
 
 
 @custom_vjp
@@ -136,7 +144,7 @@ def tanh_gaussian_log_prob(u, mean, log_std) -> jax.Array:
     """Log-probability of the action a = tanh(u), where u is Gaussian: the policy of soft actor-critic.
 
         log π(a) = log N(u; μ, σ) − Σ_d log(1 − tanh² u_d)            1 − tanh² u = da/du squeezes the density
-        log(1 − tanh² u) = 2 (log 2 − u − softplus(−2u))              which stays finite where 1 − tanh² u rounds to 0
+        log(1 − tanh² u) = 2 (log 2 − |u| − log(1 + e^(−2|u|)))       which stays finite where 1 − tanh² u rounds to 0
         du = −z / σ + 2 tanh u        dμ = z / σ        dlog σ = z² − 1             z = (u − μ) / σ
 
     u is the argument, and not a, because u cannot be had back from a rounded a. Source: "Soft actor-critic" by Haarnoja

@@ -1,34 +1,62 @@
-"""How a loss weighs its rows: Σ weight · (loss of a row), the mean where no weight is given."""
+"""How a loss weighs its rows: Σ weight · (loss of a row), the mean where no weight is given. A weight of 0 masks."""
 
 import math
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxrl.layers import checks
+from jaxrl.nearest import unknown
+
+REDUCTIONS = "mean", "sum", "none"
 
 
-def weights(weight, rows, like):
-    """The weight as given, or what makes the sum a mean."""
+def weighed(loss, inputs, rows, weight=None, reduction=None) -> jax.Array:
+    """Σ weight · loss(*inputs), where `loss` gives one number for each of the rows; or what the reduction says."""
+    if reduction is not None and reduction not in REDUCTIONS:
+        raise unknown("reduction", reduction, REDUCTIONS)
+    mean = weight is None if reduction is None else reduction == "mean"
+    share = 1 / max(math.prod(rows), 1) if mean else 1.0
     if weight is None:
-        return jnp.asarray(1 / max(math.prod(rows), 1), jnp.result_type(like))
-    (weight,) = checks.floating(weight=weight)
-    if jnp.ndim(weight):
+        each = loss(*inputs)
+        return each if reduction == "none" else jnp.sum(each) * share
+    weight = _weight(weight, rows, inputs[0].dtype)
+    absent = (weight == 0) & ~jnp.isfinite(loss(*map(lax.stop_gradient, inputs)))
+    each = loss(*(_held(absent, x) for x in inputs))
+    if reduction == "none" or weight.ndim:
+        each = times(weight, each)
+        return each if reduction == "none" else jnp.sum(each) * share
+    return weight * jnp.sum(finite(weight, each)) * share
+
+
+@jax.custom_jvp
+def times(scale, x):
+    """scale · x, in which a scale of 0 masks an x that is infinite or NaN."""
+    return jnp.where(scale == 0, 0, scale * x)
+
+
+@times.defjvp
+def _times_jvp(primals, tangents):
+    (scale, x), (dscale, dx) = primals, tangents
+    return times(scale, x), dscale * finite(scale, x) + jnp.where(scale == 0, 0, scale * dx)
+
+
+def finite(scale, x):
+    """x, with 0 for what is not finite where the scale is 0."""
+    return jnp.where((scale == 0) & ~jnp.isfinite(x), 0, x)
+
+
+def _weight(weight, rows, dtype):
+    (weight,) = checks.floating(weight=jnp.asarray(weight) * jnp.ones((), dtype))  # of bools and integers too
+    if weight.ndim:
         checks.shape("weight", weight, rows, "one weight for each row, or one for all")
-    return jnp.asarray(weight, jnp.result_type(like))
+    return weight.astype(dtype)
 
 
-def total(weight, each):
-    """Σ weight · each, in which a weight of 0 masks an infinite loss: 0 · ∞ is NaN."""
-    each = each if weight.ndim else jnp.sum(each)
-    limit = jnp.finfo(each.dtype).max
-    return jnp.sum(weight * jnp.where(weight == 0, jnp.clip(each, -limit, limit), each))
+def _held(absent, x):
+    """x, through which nothing is differentiated in rows that are absent: there a derivative may be infinite or NaN.
 
-
-def dweight(weight, dy, each):
-    """The gradient of the weight from the loss of each row."""
-    return dy * (each if weight.ndim else jnp.sum(each))
-
-
-def over_entries(scale):
-    """One factor for each row, or one for all, in a shape that multiplies rows of entries."""
-    return scale[..., None] if scale.ndim else scale
+    The value is that of x, so it costs nothing in a compiled function.
+    """
+    return jnp.where(absent[..., None] if x.ndim > absent.ndim else absent, lax.stop_gradient(x), x)
