@@ -39,7 +39,8 @@ def times(scale, x):
 @times.defjvp
 def _times_jvp(primals, tangents):
     (scale, x), (dscale, dx) = primals, tangents
-    return times(scale, x), dscale * finite(scale, x) + jnp.where(scale == 0, 0, scale * dx)
+    masked = (scale == 0) & ~jnp.isfinite(x)  # elsewhere a scale of 0 has derivatives like any other
+    return times(scale, x), dscale * finite(scale, x) + jnp.where(masked, 0, scale * dx)
 
 
 def finite(scale, x):
