@@ -1,24 +1,14 @@
-"""Who answers the questions of `conventions`: jaxrl, plain JAX, Flax and Optax, and PyTorch from its golden file."""
+"""Who is asked the questions of `conventions`: jaxrl, plain JAX, Flax and Optax. What they say is in `answers`."""
 
-import json
 from functools import partial
-from importlib import metadata
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from builder import quotes
-from builder.conventions import NONE, text
 from jaxrl import layers, losses
-from jaxrl.audit.gradients import QUICK
 from jaxrl.layers import reference
-
-GOLDEN = quotes.ROOT / "tests" / "golden" / "pytorch_conventions.json"
-NAMES = {"ours": "jaxrl", "plain": "plain JAX", "flax": "Flax, Optax", "torch": "PyTorch"}
-
 
 # A row's arguments are the fewest that its question needs; these functions add the rest.
 
@@ -196,118 +186,3 @@ FLAX = {
     "categorical_cross_entropy": optax_loss(optax.softmax_cross_entropy),
     "binary_cross_entropy": optax_loss(optax.sigmoid_binary_cross_entropy),
 }  # fmt: skip
-
-
-def answers(of, rows) -> list[dict | None]:
-    """What a witness answers: for each row its answers by name, or None where it has no such function.
-
-    Args:
-      of: gives the witness's function of a layer's name, or None.
-      rows: of `conventions`.
-    """
-    found = [None] * len(rows)
-
-    def all_of(values):
-        each = enumerate(zip(rows, values, strict=True))
-        return [_asked(of(row.layer), row, args, found, i) for i, (row, args) in each]
-
-    values = [{name: _array(value) for name, value in row.args.items()} for row in rows]
-    computed = jax.jit(all_of, compiler_options=QUICK)(values)  # one program, because compiling many takes longer
-    return [f if c is None else {k: np.asarray(v).tolist() for k, v in c.items()}
-            for f, c in zip(found, computed, strict=True)]  # fmt: skip
-
-
-def _array(value):
-    array = np.asarray(value)
-    return jnp.asarray(array, float if array.dtype == float else int)
-
-
-def _asked(function, row, args, found, i):
-    """The answers to one row; if there are none, what there is goes into `found`."""
-    if function is None:
-        return None
-    try:
-        return {name: _answer(partial(function, **row.settings), args, name) for name in row.ours}
-    except Exception as error:  # whatever a library raises is its answer
-        found[i] = dict.fromkeys(row.ours, type(error).__name__)
-
-
-def _answer(function, args, name):
-    if name.startswith("dd"):
-        return jax.grad(lambda x: jnp.sum(_answer(function, args | {name[2:]: x}, name[1:])))(args[name[2:]])
-    if name.startswith("d"):
-        y, vjp = jax.vjp(lambda x: _named(function(*(args | {name[1:]: x}).values()), "y"), args[name[1:]])
-        return vjp(jnp.arange(1.0, y.size + 1, dtype=y.dtype).reshape(y.shape))[0]
-    return _named(function(*args.values()), name)
-
-
-def _named(value, name):
-    return value[name] if isinstance(value, dict) else value
-
-
-def version(library: str) -> str:
-    """Of a library that was asked."""
-    return json.loads(GOLDEN.read_text())["torch"].partition("+")[0] if library == "torch" else metadata.version(library)
-
-
-def torch_answers(rows) -> list[dict | None]:
-    """Those of PyTorch, from the golden file."""
-    golden = json.loads(GOLDEN.read_text())
-    return [golden["rows"].get(row.call) for row in rows]
-
-
-def agree(a, b) -> bool:
-    """Whether two answers are the same."""
-    if isinstance(a, str) or isinstance(b, str):
-        return isinstance(a, str) and isinstance(b, str)  # errors have other names in other libraries
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-5, atol=1e-7, equal_nan=True)
-
-
-def table(rows) -> str:
-    """Markdown of the rows, each with the answers of all witnesses, and the reasons below.
-
-    Raises: AssertionError where jaxrl answers otherwise than the row says, or another does so and no reason is given.
-    """
-    columns = {"ours": answers(ours, rows), "plain": answers(plain, rows), "flax": answers(FLAX.get, rows),
-               "torch": torch_answers(rows)}  # fmt: skip
-    reasons, lines = [], []
-    for i, row in enumerate(rows):
-        said = {who: column[i] for who, column in columns.items()}
-        others = [a for who, a in said.items() if who != "ours" and a]
-        differ = [a for a in others if not all(agree(row.ours[name], a[name]) for name in row.ours)]
-        assert all(agree(value, said["ours"][name]) for name, value in row.ours.items()), f"{row.call}: {said['ours']}"
-        assert bool(differ) == bool(row.why), f"{row.call}: others differ without a reason, or the reverse: {said}"
-        mark = ""
-        if row.why:
-            reasons += [] if row.why in reasons else [row.why]
-            mark = f" <sup>{reasons.index(row.why) + 1}</sup>"
-        lines.append([_question(row) + mark, "<br>".join(row.ours), *(_cell(row, a) for a in said.values())])
-    head = ["", "", *NAMES.values()]
-    grid = [head, ["---"] * len(head), *lines]
-    notes = "\n".join(f"{n}. {reason}" for n, reason in enumerate(reasons, 1))
-    return "\n" + "\n".join(f"| {' | '.join(line)} |" for line in grid) + "\n\n" + notes + "\n"
-
-
-def _question(row):
-    what = f"<br>{row.what}" if row.what else ""
-    return f"`{row.call}`{what}"
-
-
-def _cell(row, said):
-    """A witness's answers, one a line, bold where they are not ours."""
-    if said is None:
-        return "–"
-    if isinstance(next(iter(said.values())), str):
-        shown = [next(iter(said.values()))]
-    else:
-        shown = [text(value) for value in said.values()]
-    differ = [not agree(row.ours[name], value) for name, value in said.items()]
-    if len(shown) == 1:
-        differ = [any(differ)]
-    return "<br>".join(f"**{s}**" if d else s for s, d in zip(shown, differ, strict=True))
-
-
-def without() -> str:
-    """A sentence on what is in no table."""
-    return "In no table: " + "; ".join(f"`{name}` ({why})" for name, why in NONE.items()) + "."
