@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint bench audit docs clean
+.PHONY: help train test lint bench audit torture soak docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ bench: $(VENV)/ready  ## measure speed of A3C (ARGS are its own), then of DQN (a
 
 audit: $(VENV)/ready  ## every derived gradient against autodiff: errors, time, memory
 	$(BIN)/python -m jaxrl.audit $(ARGS)
+
+torture: $(VENV)/ready  ## kill and resume runs, and compare them to the bit (hours; goes on where it stopped)
+	$(BIN)/python tests/torture.py $(ARGS)
+
+soak: $(VENV)/ready  ## train for two hours and watch memory, file descriptors and threads (a quiet machine, please)
+	$(BIN)/python tests/soak.py $(ARGS)
 
 docs: $(VENV)/ready  ## build the documentation site into site/
 	$(BIN)/python -m pip install --quiet --requirement requirements-docs.lock

@@ -5,6 +5,10 @@ python experiments/a3c.py --env CartPole-v1
 python experiments/a3c.py --resume runs/NAME [--total-steps MORE]
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 from jaxrl.agents import a3c
 from jaxrl.shell import launch
 

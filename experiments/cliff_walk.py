@@ -9,6 +9,10 @@ one has the reward. From "Prioritized experience replay" by Schaul et al. (https
 3.1 to 3.3 and B.1. Only the proportional variant of prioritised replay is here, and only the table of values.
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 import dataclasses
 import itertools
 import time
@@ -23,10 +27,12 @@ from annotated_types import Interval
 from jax import lax
 
 from jaxrl import sum_tree
+from jaxrl.agents import memory
 from jaxrl.agents.options import Count, Fraction, Natural, check_bounds
 from jaxrl.returns import q_target
 from jaxrl.shell import cli, files, plots, provenance
 from jaxrl.shell.metrics import Progress
+from jaxrl.shell.sinks import Sink
 
 WRONG, RIGHT = 0, 1
 STEP_SIZE, DEVIATION, THRESHOLD = 1 / 4, 0.1, 1e-3  # of the updates, of the first values, of the squared error
@@ -82,12 +88,14 @@ def main(config: Config):
     config.output.mkdir(parents=True, exist_ok=True)
     rows = []
     with Progress(len(config.states) * len(REPLAYS), unit="counts") as progress:
+        save = Sink(NAME, partial(files.write_json, config.output / NAME), progress.note, keep=1)
         for n, replay in itertools.product(config.states, REPLAYS):
             found = summary(count_updates(config, n, replay, partial(progress.show, len(rows))))
             rows.append({"replay": replay, "states": n, "transitions": transitions(n)} | found)
-            files.write_json(config.output / NAME, result_of(config, rows, time.monotonic() - began))
             progress.note(f"{n:2} states, {replay:11} {found['median']:11,.1f} updates (median)")
+            save(result_of(config, rows, time.monotonic() - began))
         progress.show(len(rows))
+    save.demand()
     print(draw_curve(config.output, rows, f"Blind Cliffwalk, {config.seeds} seeds"))
 
 
@@ -98,6 +106,12 @@ def check(config: Config):
         raise ValueError("--states takes one or more lengths; got none.")
     if len(set(config.states)) < len(config.states):
         raise ValueError(f"--states must differ; got {' '.join(map(str, config.states))}.")
+    of_one = 8 * transitions(max(config.states))  # a tree of priorities, and its copy in an update
+    if (free := memory.free_memory()) is not None and config.seeds * of_one > free:
+        raise ValueError(
+            f"--seeds {config.seeds} on {max(config.states)} states need {memory.gib(config.seeds * of_one)}, and "
+            f"{memory.gib(free)} are free; {int(free / of_one)} would fit."
+        )
 
 
 def transitions(n: int) -> int:

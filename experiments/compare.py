@@ -3,7 +3,10 @@
 python experiments/compare.py runs/ONE runs/OTHER --output results/NAME
 """
 
-import csv
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 import dataclasses
 from pathlib import Path
 from typing import Annotated
@@ -52,11 +55,12 @@ def curve_of(run_dir: Path):
     Raises: ValueError for a folder without.
     """
     algorithm = AGENTS[folder.algorithm_of(run_dir, AGENTS)]
-    columns = metrics.read(run_dir / metrics.METRICS)
+    path = run_dir / metrics.METRICS
+    columns = metrics.read(path)
     if not columns:
         raise ValueError(f"{run_dir} has no scores of a run to draw.")
     name = folder.saved_config(algorithm.Config, run_dir).name
-    return name, columns["agent_steps"], columns["score_mean_100"]
+    return name, *(metrics.numbers(columns, each, path) for each in ("agent_steps", "score_mean_100"))
 
 
 def references(config: Config, last: float):
@@ -64,15 +68,20 @@ def references(config: Config, last: float):
 
     Raises: ValueError for an agent that is not in the file under the protocol.
     """
-    with config.references.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    table = metrics.read(config.references)
+    for name in ("agent", "protocol", "frames", "mean"):
+        if name not in table:
+            raise ValueError(f"{config.references} has no column {name}, or no rows; it has {', '.join(table)}.")
+    for name in ("frames", "mean"):
+        metrics.numbers(table, name, config.references)
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     found = []
     for agent in config.agents:
-        of_agent = [row for row in rows if row["agent"] == agent and config.protocol in row["protocol"]]
+        of_agent = [row for row in rows if row["agent"] == agent and config.protocol in str(row["protocol"])]
         if not of_agent:
-            known = ", ".join(sorted({row["agent"] for row in rows}))
+            known = ", ".join(sorted({str(row["agent"]) for row in rows}))
             raise ValueError(f"{config.references} has no {agent!r} with {config.protocol!r}; its agents are {known}.")
-        points = [(float(row["frames"]) / FRAMES_PER_STEP, float(row["mean"])) for row in of_agent]
+        points = [(row["frames"] / FRAMES_PER_STEP, row["mean"]) for row in of_agent]
         if near := [point for point in points if point[0] <= last]:
             found.append((f"{agent}, published", *map(list, zip(*near, strict=True))))
     return found

@@ -6,6 +6,10 @@ python experiments/dqn.py --env CartPole-v1 --preset rainbow
 python experiments/dqn.py --resume runs/NAME [--total-steps MORE]
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 from jaxrl.agents import dqn
 from jaxrl.shell import launch
 

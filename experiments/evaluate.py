@@ -4,22 +4,28 @@ python experiments/evaluate.py RUN_DIR
 python experiments/evaluate.py --weights FILE --env Riverraid-v5 --protocol origin
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import jax
+import numpy as np
 import tyro
 
 from jaxrl import environments, rollout
 from jaxrl.agent import Agent
-from jaxrl.agents import AGENTS, a3c
+from jaxrl.agents import AGENTS, a3c, memory
 from jaxrl.agents.options import Count, Natural, RunConfig, check_bounds
 from jaxrl.networks import pytorch_weights
 from jaxrl.shell import cli, files, folder, metrics, provenance, video
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import Scores, play, shared_normalizer
+from jaxrl.shell.mistakes import reason
 from jaxrl.shell.seeds import seed_for
 
 PACKAGES = ("flax", "envpool", "ale-py")
@@ -76,14 +82,22 @@ def main(config: Config):
         normalizer = shared_normalizer(frozen.normalizer, pool.num_envs)
         scores = play(agent.policy, frozen.params, pool, config.games, key, config.greedy, normalizer, progress.show)
     pool.close()
+    print(scores, flush=True)  # first: they may be the work of an hour, and the disk full
     files.write_json(output, result_of(config, pool, frozen, scores))
-    print(f"{scores}\nthe scores are in {output}")
+    print(f"the scores are in {output}")
     if config.video:
-        seed, path = seed_for("video", config.seed), output.with_suffix(".mp4")
+        record_game(config, agent, played, frozen, output.with_suffix(".mp4"))
+
+
+def record_game(config: Config, agent: Agent, played: RunConfig, frozen: Frozen, path: Path):
+    """One more game as a video, where one can be made."""
+    normalizer, seed = shared_normalizer(frozen.normalizer, 1), seed_for("video", config.seed)
+    try:
         pool, key = played.make_pool(1, seed, training=False, render=True), jax.random.key(seed)
-        normalizer = shared_normalizer(frozen.normalizer, 1)
         score = video.record(agent.policy, frozen.params, pool, path, key, config.greedy, normalizer)
         print(f"a game of {score:,.0f} points is in {path}")
+    except Exception as error:  # the scores are there
+        print(f"no video was made: {reason(error)}")
 
 
 def check(config: Config):
@@ -135,6 +149,7 @@ def agent_of(config: Config, trained: RunConfig, played: RunConfig) -> Agent:
             f"{config.run_dir} learnt the actions {trained.spec().action} of {trained.env}, and {played.env} has "
             f"{spec.action}."
         )
+    memory.check(dataclasses.replace(played, num_envs=min(config.num_envs, config.games)))
     return AGENTS[trained.algorithm].make(trained, spec)
 
 
@@ -146,7 +161,16 @@ def from_run(config: Config, trained: RunConfig, agent: Agent) -> Frozen:
     like = {"params": params_of(agent), "normalizer": rollout.init_normalization(protocol, num_envs)}
     frozen = checkpoints.restore_policy(like, step)
     checkpoints.close()
+    refuse_not_finite(frozen["params"], f"checkpoint {step} of {config.run_dir}")
     return Frozen(frozen["params"], frozen["normalizer"], step)
+
+
+def refuse_not_finite(params, where: str):
+    """Raise ValueError for parameters that cannot play."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path)
+            raise ValueError(f"{where} holds parameters that are not finite ({name}); an older checkpoint may be good.")
 
 
 def params_of(agent: Agent):

@@ -14,6 +14,10 @@ Source: "Deep reinforcement learning with double Q-learning" by van Hasselt et a
 figure 3.
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -24,7 +28,7 @@ import numpy as np
 import tyro
 
 from jaxrl import rollout
-from jaxrl.agents import dqn
+from jaxrl.agents import dqn, memory
 from jaxrl.agents.options import Count, Natural, check_bounds
 from jaxrl.algorithms.dqn import action_values, apply
 from jaxrl.returns import gae
@@ -73,6 +77,8 @@ def main(config: Config):
     """Play with every checkpoint of every run, and write the numbers and their figure."""
     check(config)
     runs = [load(run_dir) for run_dir in config.run_dirs]  # all at once: a run that goes on drops its oldest
+    for run in runs:
+        memory.check(dataclasses.replace(run.config, num_envs=min(config.num_envs, config.games)))
     config.output.mkdir(parents=True, exist_ok=True)
     results = [describe(run) | {"checkpoints": []} for run in runs]
     pairs = zip(runs, results, strict=True)

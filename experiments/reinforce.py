@@ -4,6 +4,10 @@ python experiments/reinforce.py --env CartPole-v1
 python experiments/reinforce.py --resume runs/NAME [--total-steps MORE]
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 from jaxrl.agents import reinforce
 from jaxrl.shell import launch
 

@@ -4,8 +4,13 @@ python experiments/vision.py
 python experiments/vision.py --network resnet18
 """
 
+from jaxrl.shell import signals
+
+signals.quiet(__name__)
+
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -15,15 +20,15 @@ import numpy as np
 import optax
 from annotated_types import Ge, Interval
 
-from jaxrl.agents.options import Count, Natural, check_bounds
+from jaxrl.agents.options import Count, Natural, Positive, check_bounds
 from jaxrl.losses import softmax_cross_entropy
 from jaxrl.nearest import unknown
 from jaxrl.networks import VISION, parameter_count
 from jaxrl.shell import cli, files, plots, provenance
 from jaxrl.shell.metrics import Progress, params_digest
+from jaxrl.shell.sinks import Sink
 
 CLASSES, PIXELS = 10, 8
-FinitePositive = Annotated[float, Interval(gt=0, lt=float("inf"))]
 HELD_OUT = 1 / 5
 SPLIT_SEED = 0  # the same images are held out whatever --seed is
 PACKAGES = ("flax", "optax", "scikit-learn")
@@ -50,7 +55,7 @@ class Config:
 
     network: str = "lenet"
     """Name of the network."""
-    width: FinitePositive = 1.0
+    width: Positive = 1.0
     """Factor on the hidden numbers of channels and units; 1 is the network as published."""
     size: Annotated[int, Ge(PIXELS)] = 28
     """Height and width to which the images of 8x8 pixels are enlarged."""
@@ -58,7 +63,7 @@ class Config:
     """Times that the training images are gone through; the few that do not fill a batch are left out of that epoch."""
     batch_size: Count = 64
     """Images in one step."""
-    learning_rate: FinitePositive = 5e-3
+    learning_rate: Positive = 5e-3
     """Learning rate of Adam at the start; it falls to 0 along half a cosine."""
     shift: Annotated[float, Interval(ge=0, lt=PIXELS)] = 0.5
     """Farthest that a training image is moved at random along each axis, in pixels of the 8x8; 0 for not at all."""
@@ -100,16 +105,17 @@ def main(config: Config):
         "compiling first",
         flush=True,
     )
-    history = []
+    history, save = [], Sink("result.json", partial(files.write_json, run_dir / "result.json"), print, keep=1)
     try:
         for state, row in learn(config, network, train, held_out):
             history.append(row | {"seconds": round(time.monotonic() - began, 2)})
-            files.write_json(run_dir / "result.json", result_of(config, state.params, history))
+            save(result_of(config, state.params, history))
     except KeyboardInterrupt:
         print("interrupted" + (f"; what the whole epochs reached is in {run_dir}" if history else ""))
         raise
-    draw_curve(run_dir, history, f"{config.network} on digits, width {config.width}, seed {config.seed}")
     print(f"{history[-1]['accuracy']:.2%} of the held-out images are right after {history[-1]['seconds']:.0f} seconds")
+    save.demand()
+    draw_curve(run_dir, history, f"{config.network} on digits, width {config.width}, seed {config.seed}")
 
 
 def check(config: Config):

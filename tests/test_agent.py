@@ -70,12 +70,10 @@ TIMES = ("seconds", "steps_per_second")
 def train(run_dir, **options):
     config = dataclasses.replace(CONFIG, **options)
     agent = make(config, config.spec())
-    run_dir = folder.record_resume(config) if config.resume else folder.new_run(
-        dataclasses.replace(config, run_dir=run_dir)
-    )  # fmt: skip
-    state, steps, complete = launch.run(agent, config, run_dir)
-    assert complete and steps >= config.total_steps
-    return state
+    run_dir = config.resume or folder.new_run(dataclasses.replace(config, run_dir=run_dir))
+    trained = launch.run(agent, config, run_dir)
+    assert trained.steps >= config.total_steps and not trained.missing
+    return trained.state
 
 
 def rows(run_dir, name="metrics.csv"):

@@ -231,7 +231,7 @@ def test_only_and_the_bounds_of_the_command_line(tiny):
     [
         (["--only", "conv3d"], "error: there is no row whose name contains 'conv3d'; did you mean conv2d?"),
         (["--pairs", "-1"], "error: --pairs must be at least 0; got -1."),
-        (["--max-ratio", "0"], "error: --max-ratio must be above 0; got 0.0."),
+        (["--max-ratio", "0"], "error: --max-ratio must be above 0 and finite; got 0.0."),
         (["--json", "nowhere/audit.json"], "error: --json nowhere/audit.json is in a folder that does not exist"),
         (["--pairs", "many"], "--pairs"),
         (["--time", "5"], "--time"),

@@ -115,4 +115,6 @@ def fields_of(config_type) -> dict[str, str]:
 def test_options_are_found_in_arguments():
     arguments = ["--env", "Pong-v5", "--seed=3", "--last"]
     assert cli.value_of("--env", arguments) == "Pong-v5" and cli.value_of("--seed", arguments) == "3"
+    assert cli.value_of("--env", [*arguments, "--env=Boxing-v5"]) == "Boxing-v5"  # the last, as the parser takes it
+    assert cli.value_of("--env-module", ["--env_module", "mine"]) == "mine"  # which the parser takes too
     assert cli.value_of("--last", arguments) is None and cli.value_of("--other", arguments) is None

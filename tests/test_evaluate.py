@@ -114,6 +114,23 @@ def test_the_runs_normaliser_plays_on(run_dir, tmp_path, monkeypatch):
     assert seen[1:] == [None, None]
 
 
+def test_scores_are_printed_before_they_are_written(run_dir, tmp_path, monkeypatch, capsys):
+    """The disk is full: the file is named, and the work of an hour is on the terminal. The same without an encoder."""
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(script, "play", lambda *args: Scores([1.0, 3.0], [1, 1]))
+    monkeypatch.setattr(script.video, "record", fail)
+    output = tmp_path / "scores.json"
+    script.main(script.Config(run_dir, output=output))
+    assert "no video was made: No space left" in capsys.readouterr().out and output.exists()
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(OSError, match=r"No space left on device: .*scores\.json"):
+        script.main(script.Config(run_dir, output=output))
+    assert "mean 2.0 ± 1.0" in capsys.readouterr().out
+
+
 def test_bad_input_is_one_sentence(run_dir, tmp_path):
     damaged = shutil.copytree(run_dir, tmp_path / "damaged")
     (damaged / "checkpoints" / "200" / "policy" / "_METADATA").write_text("")

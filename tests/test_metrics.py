@@ -9,6 +9,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from jaxrl.agent import Column
 from jaxrl.shell import metrics
+from jaxrl.shell.events import Events
 from jaxrl.shell.metrics import Progress, RunLog, params_digest, read
 
 ROW = {"agent_steps": 1000, "seconds": 1.5, "loss": 0.25, "score_mean_100": float("nan"), "params_digest": "80c9a7"}
@@ -35,16 +36,17 @@ def events(run_dir):
 
 
 def test_rows_and_events(tmp_path):
-    log = RunLog(tmp_path)
-    log.write(row(1000))
-    log.write(row(2000))
+    log, written = RunLog(tmp_path), Events(tmp_path)
+    for step in (1000, 2000):
+        log.write(row(step))
+        written.write("train", row(step))
     log.write_evaluation(EVALUATION)
+    written.write("evaluation", EVALUATION)
     assert (tmp_path / "metrics.csv").read_text().count("agent_steps") == 1  # flushed before close, and one header
     table = read(tmp_path / "metrics.csv")
     assert table["agent_steps"] == [1000.0, 2000.0] and table["loss"] == [0.25, 0.25]
     assert np.isnan(table["score_mean_100"]).all() and table["params_digest"] == ["80c9a7", "80c9a7"]
     assert read(tmp_path / "evaluation.csv")["mean"] == [1200.0]
-    log.close()
     seen = events(tmp_path)
     assert ("train/loss", 2000, 0.25) in seen and ("evaluation/mean", 1000, 1200.0) in seen
     assert not [tag for tag, _, _ in seen if "digest" in tag or "score" in tag or "agent_steps" in tag]
@@ -57,11 +59,11 @@ def test_numbers_survive_the_table(tmp_path):
 
 
 def test_a_resumed_log_takes_back_the_rows_after_the_checkpoint(tmp_path):
-    log = RunLog(tmp_path)
+    log, written = RunLog(tmp_path), Events(tmp_path)
     for step in (1000, 2000, 3000):
         log.write(row(step))
+        written.write("train", row(step))
         log.write_evaluation(EVALUATION | {"agent_steps": step})
-    log.close()
     for name in ("metrics.csv", "evaluation.csv"):
         with (tmp_path / name).open("a") as file:
             file.write("4")  # of 4000,...: killed while writing
@@ -73,7 +75,7 @@ def test_a_resumed_log_takes_back_the_rows_after_the_checkpoint(tmp_path):
         == [1000, 2000]
     )
     log.write(row(2500))
-    log.close()
+    Events(tmp_path, resume_step=2000).write("train", row(2500))
     assert read(tmp_path / "metrics.csv")["agent_steps"] == [1000, 2000, 2500]
     assert [step for tag, step, _ in events(tmp_path) if tag == "train/loss"] == [1000, 2000, 2500]
     assert not list(tmp_path.glob("*.tmp"))
@@ -83,7 +85,6 @@ def test_resuming_before_anything_was_written(tmp_path):
     (tmp_path / "metrics.csv").write_text("agent_st")
     log = RunLog(tmp_path, resume_step=0)
     log.write(row(1))
-    log.close()
     assert read(tmp_path / "metrics.csv")["agent_steps"] == [1]
     assert read(tmp_path / "evaluation.csv") == {}
 
@@ -95,7 +96,6 @@ def test_other_columns_are_refused(tmp_path):
         ValueError, match=r"metrics\.csv has the columns agent_steps, .*; a row with .*extra does not fit"
     ):
         log.write(ROW | {"extra": 1})
-    log.close()
 
 
 def test_a_digest_tells_any_difference():

@@ -26,7 +26,6 @@ def run_dir(tmp_path):
         log.write(dict(zip(METRICS, values, strict=True)))
     for values in zip(*EVALUATION.values(), strict=True):
         log.write_evaluation(dict(zip(EVALUATION, values, strict=True)))
-    log.close()
     return tmp_path
 
 

@@ -187,7 +187,7 @@ def test_two_devices_train_alike_on_both(config, options, leaves, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
-    with pytest.raises(loop.NotFinite, match=r"agent step \d+.*no checkpoint had been made yet"):
+    with pytest.raises(loop.NotFinite, match=r"agent step \d+.*no good checkpoint had been made yet"):
         train(tmp_path / "nan", learning_rate=1e30, max_grad_norm=1e30)
     original = loop.check_finite
 
@@ -397,7 +397,7 @@ def greedy_score(name: str, run_dir, **options) -> float:
     config = algorithm.preset(None, "CartPole-v1")
     config = dataclasses.replace(config, run_dir=run_dir, evaluation_games=0, video=False, **options)
     agent = launch.agent_of(algorithm, config)
-    state, *_ = launch.run(agent, config, folder.new_run(config))
+    state = launch.run(agent, config, folder.new_run(config)).state
     pool = config.make_pool(50, seed=1, training=False)
     params = loop.frozen(agent, state)["params"]
     return play(agent.policy, params, pool, 50, jax.random.key(0), greedy=True).summary()["mean"]

@@ -88,3 +88,29 @@ def test_flags_that_are_given_win():
     code = "import os; from jaxrl.shell import runtime; runtime.prepare(); print(os.environ['XLA_FLAGS'])"
     given = f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"
     assert run(code, XLA_FLAGS=given) == [given]
+
+
+@on_linux
+def test_a_resumed_run_keeps_its_number_of_threads(tmp_path):
+    """However many cores there are: XLA cuts its work into as many pieces, and bits depend on the pieces."""
+    code = f"""
+from pathlib import Path
+from jaxrl.agents import a3c
+from jaxrl.shell import files, folder
+config = a3c.Config(run_dir=Path({str(tmp_path / "run")!r}))
+run = folder.new_run(config)
+saved = folder.read_config(run)
+saved["made_with"][0]["cores"] = 3
+files.write_json(run / "config.json", saved)
+"""
+    run(code)
+    code = f"""
+from pathlib import Path
+from jaxrl.agents import a3c
+from jaxrl.shell import folder, provenance, runtime
+config = folder.saved_config(a3c.Config, Path({str(tmp_path / "run")!r}))
+runtime.prepare(folder.threads_of(config))
+names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+print(sum(name.startswith("tf_XLAEigen") for name in names), provenance.conditions()["cores"])
+"""
+    assert run(code) == ["3", "3"]

@@ -1,5 +1,7 @@
 """A game as a film: a file that plays, whole or absent."""
 
+import resource
+
 import imageio.v2 as imageio
 import jax
 import jax.numpy as jnp
@@ -52,6 +54,19 @@ def test_a_film_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="no action"):
         video.record(Policy(POLICY.initial_memory, fail), {}, make_pool(), tmp_path / "game.mp4", jax.random.key(0))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_that_is_cut_short_takes_the_place_of_none(tmp_path):
+    """The encoder cannot write more than some bytes, and imageio does not look at how it ended."""
+    path, limits = tmp_path / "game.mp4", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_text("an older one")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"game\.mp4 could not be written: the encoder left 0 of 31 frames"):
+            video.record(POLICY, {}, make_pool(), path, jax.random.key(0), max_steps=30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "an older one" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_pools_that_cannot_be_filmed(tmp_path):

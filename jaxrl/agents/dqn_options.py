@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from jaxrl.agents import off_policy
-from jaxrl.agents.options import Count, Fraction, Positive
+from jaxrl.agents.options import Count, Fraction, ImageSize, Positive, PositiveOrInfinite, RunConfig
 from jaxrl.algorithms import dqn
 
 
@@ -18,8 +18,9 @@ class Config(off_policy.Config):
     """
 
     algorithm: ClassVar[str] = "dqn"
+    may_change: ClassVar[tuple[str, ...]] = (*RunConfig.may_change, "learning_rate", "max_grad_norm")
 
-    image_size: Count | None = 52
+    image_size: ImageSize | None = 52
     """Height and width of the observation in pixels."""
     frame_stack: Count | None = 4
     """Newest frames in one observation, as channels."""
@@ -51,7 +52,7 @@ class Config(off_policy.Config):
     """Adam, or the centred RMSProp of the first DQN."""
     optimizer_epsilon: Positive = 1e-5
     """What keeps the optimiser from dividing by zero."""
-    max_grad_norm: Positive = 10.0
+    max_grad_norm: PositiveOrInfinite = 10.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
     loss: Literal["huber", "squared"] = "huber"
     """Loss on the TD error; --distributional brings its own."""

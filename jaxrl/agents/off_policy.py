@@ -4,7 +4,6 @@ An algorithm brings its networks and their update; see `agent`.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 
 from jaxrl import environments, parallel, replay, sum_tree
 from jaxrl.agent import Agent, Column, Storage
-from jaxrl.agents import options
+from jaxrl.agents import memory, options
 from jaxrl.agents.options import Count, Fraction, Natural, NotNegative, RunConfig, option
 
 READING = 3.0  # times the replay's own size is what reading it from a checkpoint takes: 3,604 MiB for one of 1,200 MiB
@@ -55,6 +54,16 @@ class Config(RunConfig):
     """α: priorities are errors to this power; 0 draws uniformly."""
     importance_exponent: Fraction = 0.4
     """β at the start: how much of the bias of drawing by priority the weights undo; it rises to 1 at the end."""
+
+    @property
+    def images_held(self) -> int:
+        """Observations of one environment between two turns of learning."""
+        return self.collect_steps
+
+    @property
+    def images_learnt(self) -> int:
+        """Observations in one update."""
+        return 2 * self.batch_size
 
     @property
     def replay_ratio(self) -> float:
@@ -219,21 +228,12 @@ def _check_memory(config: Config, spec):
     per_step = replay.bytes_needed(config.settings._replace(length=1), 1, spec.observation)
     devices = 1 if jax.default_backend() == "cpu" else config.device_count
     reading = config.save_replay and jax.default_backend() == "cpu"
-    times, free = READING if reading else OTHERS, free_memory()
+    times, free = READING if reading else OTHERS, memory.free_memory()
     needed = times * config.replay_size * per_step / devices
-    if needed > free:
+    if free is not None and needed > free:
         fits = int(free / times / per_step * devices) // 1000 * 1000
         why = " to read it from a checkpoint (--no-save-replay: less than half of that)" if reading else ""
         raise ValueError(
-            f"--replay-size {config.replay_size} needs {needed / 2**30:.1f} GiB{why}, and {free / 2**30:.1f} GiB are "
-            f"free; {fits} would fit."
+            f"--replay-size {config.replay_size} needs {memory.gib(needed)}{why}, and {memory.gib(free)} are free; "
+            f"{fits} would fit."
         )
-
-
-def free_memory() -> int:
-    """Bytes that can still be taken: of the first device's own memory, or of this machine's."""
-    of_device = jax.local_devices()[0].memory_stats()
-    if of_device:
-        return of_device["bytes_limit"] - of_device["bytes_in_use"]
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024

@@ -10,7 +10,7 @@ import optax
 from jaxrl.agent import Agent
 from jaxrl.agents import options
 from jaxrl.agents.optimizers import clipped
-from jaxrl.agents.options import Count, Fraction, NotNegative, Positive, RunConfig
+from jaxrl.agents.options import Count, Fraction, NotNegative, Positive, PositiveOrInfinite, RunConfig
 from jaxrl.algorithms import actor_critic
 from jaxrl.networks import ActorCriticLSTM
 
@@ -19,7 +19,7 @@ from jaxrl.networks import ActorCriticLSTM
 class Config(RunConfig):
     """Options of an on-policy agent."""
 
-    may_change: ClassVar[tuple[str, ...]] = (*RunConfig.may_change, "learning_rate")
+    may_change: ClassVar[tuple[str, ...]] = (*RunConfig.may_change, "learning_rate", "max_grad_norm")
 
     t_max: Count = 20
     """Agent steps of each environment in one segment, the length of backpropagation through time."""
@@ -33,12 +33,22 @@ class Config(RunConfig):
     """Discount of a reward one agent step later."""
     entropy_coefficient: NotNegative = 0.01
     """Weight of the policy's entropy in the loss."""
-    max_grad_norm: Positive = 50.0
+    max_grad_norm: PositiveOrInfinite = 50.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
     hidden: Count = 256
     """Width of the LSTM."""
     widths: tuple[Count, ...] = ()
     """Widths of the hidden layers before the LSTM, where observations are features and not images."""
+
+    @property
+    def images_held(self) -> int:
+        """Observations of one environment between two turns of learning."""
+        return self.t_max
+
+    @property
+    def images_learnt(self) -> int:
+        """Observations in one update."""
+        return self.num_envs * self.t_max // self.updates_per_turn
 
     @property
     def updates_per_turn(self) -> int:

@@ -6,6 +6,7 @@ An algorithm adds its own in a subclass. A field carries its bounds (`Annotated[
 
 import dataclasses
 import operator
+import types
 import typing
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,16 +15,22 @@ import jax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import environments
+from jaxrl.agents import memory
 from jaxrl.nearest import unknown
 
 Count = Annotated[int, Gt(0)]
+ImageSize = Annotated[int, Ge(2)]
 Natural = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Interval(gt=0, lt=float("inf"))]
+PositiveOrInfinite = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Interval(ge=0, lt=float("inf"))]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 BOUNDS = {  # of annotated-types: in words, and how a value is compared with one
     "gt": ("above", operator.gt), "ge": ("at least", operator.ge), "lt": ("below", operator.lt),
     "le": ("at most", operator.le),
+}  # fmt: skip
+TYPES = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "text", type(None): "null"
 }  # fmt: skip
 
 
@@ -56,7 +63,7 @@ class RunConfig:
     """Environments that are played at once, over all devices."""
     device_count: Count = 1
     """Devices to train on; the gradient is averaged over them."""
-    image_size: Count | None = None
+    image_size: ImageSize | None = None
     """Height and width of the observation in pixels; by default the protocol's."""
     frame_stack: Count | None = None
     """Newest frames in one observation, as channels; by default the protocol's."""
@@ -73,6 +80,16 @@ class RunConfig:
     def introduction(self) -> str:
         """What is printed before the run."""
         return f"{self.name} in {self.num_envs} environments"
+
+    @property
+    def images_held(self) -> int:
+        """Observations of one environment between two turns of learning."""
+        return 1
+
+    @property
+    def images_learnt(self) -> int:
+        """Observations in one update."""
+        return 1
 
     @property
     def title(self) -> str:
@@ -102,7 +119,9 @@ def bounds_of(hint) -> list[tuple]:
     """(words, comparison, limit) of each bound of a type or of its parts: `Count | None`, `tuple[Count, ...]`."""
     marks = [mark for part in (hint, *typing.get_args(hint)) for mark in getattr(part, "__metadata__", ())]
     pairs = [(getattr(mark, name, None), *BOUNDS[name]) for mark in marks for name in BOUNDS]
-    return [(f"{words} {limit}", compare, limit) for limit, words, compare in pairs if limit is not None]
+    finite = float("inf")
+    known = [(limit, "finite" if limit == finite else f"{words} {limit}", compare) for limit, words, compare in pairs]
+    return [(words, compare, limit) for limit, words, compare in known if limit is not None]
 
 
 def check_bounds(config):
@@ -113,14 +132,15 @@ def check_bounds(config):
         if not all(compare(each, limit) for each in values for _, compare, limit in bounds):
             words, got = " and ".join(words for words, *_ in bounds), " ".join(map(str, values))
             raise ValueError(f"{option(name)} must be {words}; got {got}.")
+        for each in values:
+            if isinstance(each, int) and each >= 2**31:
+                raise ValueError(f"{option(name)} must be below 2^31 = {2**31:,}; got {each:,}.")
 
 
 def check(config: RunConfig):
     """Raise ValueError, in one sentence, for options of every run that cannot work."""
     check_bounds(config)
-    for name, value in dataclasses.asdict(config).items():
-        if isinstance(value, int) and value >= 2**31:
-            raise ValueError(f"{option(name)} must be below 2^31 = {2**31:,}; got {value:,}.")
+    memory.check(config)
     have = jax.local_device_count()
     if config.device_count > have:
         raise ValueError(
@@ -143,6 +163,41 @@ def check_discrete(spec: environments.Spec, config: RunConfig):
     """Raise ValueError for an environment whose actions are not discrete."""
     if not isinstance(spec.action, environments.Discrete):
         raise ValueError(f"{config.env} has continuous actions, and {config.name} plays only discrete ones.")
+
+
+def of_json(config_type: type[RunConfig], name: str, value):
+    """The value of an option as config.json has it. Raises ValueError when it is of another type."""
+    hint = typing.get_type_hints(config_type)[name]
+    if not _fits(hint, value):
+        raise ValueError(f"{name} must be {_words(hint)}; got {str(value)[:40]!r}.")
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if isinstance(value, str) and str not in _parts(hint) and float in _parts(hint) else value
+
+
+def _parts(hint) -> tuple:
+    """The types of a union, or the type."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _fits(hint, value) -> bool:
+    if len(_parts(hint)) > 1:
+        return any(_fits(part, value) for part in _parts(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return isinstance(value, str) and value in typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_fits(typing.get_args(hint)[0], each) for each in value)
+    if hint is float:
+        return type(value) in (int, float) or value in ("inf", "-inf", "nan")
+    return type(value) is (str if hint is Path else hint)
+
+
+def _words(hint) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each of it {_words(typing.get_args(hint)[0])}"
+    return " or ".join(TYPES.get(part, str(part)) for part in _parts(hint))
 
 
 def preset(config_type: type[RunConfig], presets: dict, name: str | None, env: str | None, env_module=None):

@@ -2,14 +2,19 @@
 
 A checkpoint is a folder named after its agent step, with two items: `policy`, what acts (small), and
 `training`, everything else that a run needs to go on. Orbax writes to a temporary name and renames, so a killed
-process leaves whole checkpoints only. Orbax does not notice every corrupted file, so each file's SHA-256 is checked
-before it reads: the digests are in SHA256SUMS beside them, for `sha256sum -c` too.
+process leaves whole checkpoints only; old ones are renamed before they are removed, for the same reason. Orbax does not
+notice every corrupted file, so each file's SHA-256 is checked before it reads: the digests are in SHA256SUMS beside
+them, for `sha256sum -c` too.
 """
 
+import contextlib
 import hashlib
 import logging
+import os
 import shutil
+import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import jax
@@ -21,6 +26,7 @@ from jaxrl.shell.files import write_text
 
 ITEMS = ("policy", "training")
 SUMS = "SHA256SUMS"
+UNFINISHED, REMOVED = "*.orbax-checkpoint-tmp*", ".removed"
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what it reports as an error is raised too
 
 
@@ -38,17 +44,18 @@ class Checkpoints:
     """
 
     def __init__(self, directory, keep: int = 3):
-        self.directory = Path(directory).absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False, create=False)
+        self.directory, self._keep = Path(directory).absolute(), keep
+        options = ocp.CheckpointManagerOptions(max_to_keep=None, enable_async_checkpointing=False, create=False)
         self._manager = ocp.CheckpointManager(self.directory, item_names=ITEMS, options=options)
 
     @classmethod
     def create(cls, directory, keep: int = 3):
-        """The same, in a folder that is made when missing."""
+        """The same, to save to: the folder is made when missing, and what a killed process left is mended."""
         try:
             Path(directory).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot make the folder {directory}: {error.strerror}.") from None
+        mend(Path(directory))
         return cls(directory, keep)
 
     @classmethod
@@ -65,7 +72,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The agent steps that have a checkpoint, oldest first."""
-        return sorted(self._manager.all_steps())
+        return steps_in(self.directory)
 
     def latest(self) -> int | None:
         """The newest checkpoint's agent step, or None."""
@@ -76,17 +83,27 @@ class Checkpoints:
         items = {"policy": _to_disk(policy), "training": _to_disk(training)}
         args = ocp.args.Composite(**{name: ocp.args.StandardSave(leaves) for name, leaves in items.items()})
         try:
-            for unfinished in self.directory.glob("*.orbax-checkpoint-tmp*"):  # of a process that was killed
-                shutil.rmtree(unfinished, ignore_errors=True)
-            self._manager.save(step, args=args, force=True)
-            self._manager.wait_until_finished()
+            clean(self.directory)
+            with silent_threads():
+                self._manager.save(step, args=args, force=True)
+                self._manager.wait_until_finished()
             _write_sums(self.directory / str(step))
-        except (OSError, ValueError) as error:
+            for old in self.steps()[: -self._keep]:
+                with contextlib.suppress(OSError):
+                    self.discard(old)
+        except Exception as error:  # Orbax and TensorStore raise many kinds
             free = shutil.disk_usage(self.directory).free // 2**20
             raise CheckpointError(
                 f"checkpoint {step} could not be written to {self.directory}, where {free:,} MiB are free "
                 f"({_first_line(error)})."
             ) from None
+
+    def discard(self, step: int):
+        """Remove a checkpoint; a process that is killed meanwhile leaves no part of it under its name."""
+        going = self.directory / f"{step}{REMOVED}"
+        os.rename(self.directory / str(step), going)
+        shutil.rmtree(going, ignore_errors=True)
+        self._manager.reload()
 
     def restore_policy(self, like, step: int | None = None):
         """The item `policy` of a step (the newest by default), with the structure of `like`.
@@ -136,6 +153,39 @@ class Checkpoints:
         raise CheckpointError(
             f"checkpoint {step} in {self.directory} is damaged ({damaged} is missing or changed); {advice}."
         )
+
+
+def steps_in(directory: Path) -> list[int]:
+    """The agent steps that have a checkpoint in a folder, oldest first."""
+    found = directory.iterdir() if directory.is_dir() else ()
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
+
+
+def clean(directory: Path):
+    """Remove what a killed process was writing or removing."""
+    for pattern in (UNFINISHED, f"*{REMOVED}"):
+        for left in directory.glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def mend(directory: Path):
+    """Clean, and write the sums of the checkpoint between whose name and sums a process was killed."""
+    clean(directory)
+    for step in steps_in(directory):
+        if not (directory / str(step) / SUMS).exists():
+            with contextlib.suppress(OSError):
+                _write_sums(directory / str(step))
+
+
+@contextlib.contextmanager
+def silent_threads():
+    """What Orbax's threads raise is not printed in the block: the first of it is raised by the call that waits."""
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook = sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
 
 
 def _sums(folder: Path) -> str:

@@ -8,29 +8,39 @@ from collections.abc import Callable
 import tyro
 
 from jaxrl.agents.options import bounds_of
-from jaxrl.shell import runtime
+from jaxrl.shell import runtime, signals, terminal
+from jaxrl.shell.mistakes import is_for_user, sentence
 
 
-def run(main: Callable, config_type: type, default: Callable = lambda arguments: None):
+def run(
+    main: Callable,
+    config_type: type,
+    default: Callable = lambda arguments: None,
+    threads: Callable = lambda config: None,
+):
     """Parse the command line into `config_type`, prepare the process (`runtime`), and call `main(config)`.
 
-    A ValueError or an OSError is printed as one sentence with exit code 2; Ctrl-C exits with 130.
+    What was raised for the user is printed as one sentence, with exit code 2; any other exception with its traceback,
+    and 1; Ctrl-C exits with 130.
 
     Args:
       main: takes the config.
       config_type: a dataclass; the docstring under each field is its help, to which its bounds are added.
       default: `(arguments) -> config or None`, the config that the options change, where it is not the class's own.
+      threads: `(config) -> int or None`, the threads of XLA:CPU, where there are not to be as many as cores.
     """
     arguments = sys.argv[1:]
-    try:
-        config = parse(config_type, arguments, default(arguments))
-        runtime.prepare()
-        main(config)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with terminal.lasting():
+        try:
+            config = parse(config_type, arguments, default(arguments))
+            runtime.prepare(threads(config))
+            with signals.interrupting():
+                main(config)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            print(sentence(error), file=sys.stderr)
+            sys.exit(2 if is_for_user(error) else 1)
 
 
 def parse(config_type: type, arguments: list[str], default=None):
@@ -59,9 +69,10 @@ def with_bounds(config_type: type) -> type:
 
 
 def value_of(option: str, arguments: list[str]) -> str | None:
-    """The value of `--option VALUE` or `--option=VALUE` in a list of arguments, or None."""
+    """The value of `--option VALUE` or `--option=VALUE` in a list of arguments, the last if there are several."""
+    found = None
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name == option:
-            return value if equals else next(iter(arguments[i + 1 :]), None)
-    return None
+        if name.replace("_", "-") == option:
+            found = value if equals else next(iter(arguments[i + 1 :]), None)
+    return found

@@ -20,6 +20,7 @@ from jaxrl.agent import Policy
 from jaxrl.shell.seeds import seed_for
 
 CHUNK = 64
+LOOK = 0.1  # seconds between two looks whether the last evaluation is still wanted
 
 
 class Scores(NamedTuple):
@@ -133,23 +134,20 @@ class BackgroundEvaluator:
         self._forget_waiting()
         self._waiting.put((step, params, normalizer))
 
-    def results(self) -> list[tuple[int, Scores]]:
-        """The evaluations that ended since the last call. Raises what an evaluation raised."""
-        found = []
-        while not self._done.empty():
-            step, result = self._done.get()
-            if isinstance(result, Exception):
-                raise result
-            found.append((step, result))
-        return found
+    def results(self) -> list[tuple[int, Scores | Exception]]:
+        """The evaluations that ended since the last call, or what they raised."""
+        return [self._done.get() for _ in range(self._done.qsize())]
 
-    def close(self, wait: bool):
-        """End the thread: after what was submitted when `wait`, else within a chunk of steps."""
+    def close(self, wait: bool, stop=lambda: False):
+        """End the thread: after what was submitted when `wait`, unless `stop()` meanwhile; else within a chunk."""
         if not wait:
-            self._stop.set()
             self._forget_waiting()
+            self._stop.set()
         self._waiting.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(LOOK)
+            if stop():
+                self._stop.set()
 
     def _forget_waiting(self):
         with contextlib.suppress(queue.Empty):

@@ -1,47 +1,115 @@
 """A run's folder: its options in config.json, beside the code, versions and machine that made it."""
 
 import dataclasses
+import hashlib
 import json
 import time
 from pathlib import Path
 
-from jaxrl.agents.options import RunConfig, option
+from jaxrl.agents.options import RunConfig, of_json, option
 from jaxrl.nearest import unknown
-from jaxrl.shell import cli, provenance
-from jaxrl.shell.files import write_json
+from jaxrl.shell import cli, metrics, provenance
+from jaxrl.shell.checkpoint import steps_in
+from jaxrl.shell.files import TEMPORARIES, json_text, write_json
+from jaxrl.shell.lock import OWNER
+from jaxrl.shell.metrics import EVALUATION, METRICS
+from jaxrl.shell.sinks import FAULTS
 
 CONFIG = "config.json"
+NOT_OPTIONS = ("algorithm", "form", "made_with", "digest")  # in config.json
+PLACES = ("run_dir", "resume")
+BEFORE_THE_FIRST_CHECKPOINT = (CONFIG, METRICS, EVALUATION, "curve.png", FAULTS, "events.out.*", OWNER, TEMPORARIES)
 FORM = 2  # of the checkpoints; 1, which has no mark, held emulators and memories that nothing read again
 PACKAGES = ("flax", "optax", "envpool", "ale-py", "gymnasium")
 
 
 def read_config(run_dir) -> dict:
-    """What config.json holds: the options that a run was started with, and `algorithm`, `form` and `made_with`.
+    """What config.json holds: the options that a run was started with, and what is in `NOT_OPTIONS`.
 
-    Raises: ValueError when the folder is not that of a run.
+    Raises: ValueError, with the file, when the folder is not that of a run or the file is damaged.
     """
     path = Path(run_dir) / CONFIG
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{run_dir} is not the folder of a run: it has no {CONFIG}.") from None
-    except json.JSONDecodeError as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{run_dir or '.'} is not the folder of a run: it has no {CONFIG}.") from None
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
         raise ValueError(f"{path} is damaged: {error}.") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds no options by name, but {str(found)[:40]}.")
+    return found
+
+
+def place(config: RunConfig) -> Path:
+    """The run's folder, whether it is there or not."""
+    name = f"{config.algorithm}_{config.env}_{config.protocol}_{config.seed}_{time.strftime('%Y%m%d-%H%M%S')}"
+    return config.resume or config.run_dir or Path("runs") / name.replace("/", "-").replace(":", "-")
 
 
 def new_run(config: RunConfig) -> Path:
-    """Make the run's folder with its config.json.
+    """Make the run's folder with its config.json; one that was stopped before its first checkpoint begins anew.
 
-    Raises: ValueError when it exists.
+    Raises: ValueError when it holds another run, or something else.
     """
-    name = f"{config.algorithm}_{config.env}_{config.protocol}_{config.seed}_{time.strftime('%Y%m%d-%H%M%S')}"
-    run_dir = config.run_dir or Path("runs") / name.replace("/", "-").replace(":", "-")
-    if run_dir.exists():
-        raise ValueError(f"the run folder {run_dir} exists; resume with --resume {run_dir}, or give another --run-dir.")
-    run_dir.mkdir(parents=True)
+    run_dir = place(config)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if any(run_dir.iterdir()):
+        if not _is_unbegun(config, run_dir):
+            raise ValueError(
+                f"the run folder {run_dir} exists; resume with --resume {run_dir}, or give another --run-dir."
+            )
+        _clear(run_dir)
     made = {"algorithm": config.algorithm, "form": FORM, "made_with": [_made_with()]}
-    write_json(run_dir / CONFIG, dataclasses.asdict(config) | made)
+    options = dataclasses.asdict(config)
+    write_json(run_dir / CONFIG, options | made | {"digest": _digest(type(config), options)})
     return run_dir
+
+
+def _is_unbegun(config: RunConfig, run_dir: Path) -> bool:
+    """Whether a folder is that of the same run, which was stopped before it had anything to resume."""
+    try:
+        saved = saved_config(type(config), run_dir)
+        same = dataclasses.replace(config, run_dir=None, resume=None) == dataclasses.replace(saved, resume=None)
+        return same and _never_saved(saved)
+    except ValueError:
+        return False
+
+
+def _never_saved(config: RunConfig) -> bool:
+    """Whether no checkpoint was due yet in the run to resume."""
+    path = config.resume / METRICS
+    table = metrics.read(path)
+    last = metrics.numbers(table, "agent_steps", path)[-1] if table else 0
+    return not steps_in(config.resume / "checkpoints") and last < config.checkpoint_every
+
+
+def _clear(run_dir: Path):
+    """Remove what a run wrote before its first checkpoint."""
+    for name in BEFORE_THE_FIRST_CHECKPOINT:
+        for path in run_dir.glob(name):
+            path.unlink()
+
+
+def refuse_lost_checkpoints(config: RunConfig):
+    """Raise ValueError for a run to resume whose checkpoints are not there any more."""
+    if not steps_in(config.resume / "checkpoints") and not _never_saved(config):
+        raise ValueError(f"{config.resume} has no checkpoint to resume from, though its rows go on after the first.")
+
+
+def threads_of(config: RunConfig) -> int | None:
+    """With how many cores a run to resume was begun: with as many threads it goes on to the bit, on any number."""
+    first = (read_config(config.resume).get("made_with") or [{}])[0] if config.resume else {}
+    cores = first.get("cores") if isinstance(first, dict) else None
+    return cores if isinstance(cores, int) and cores > 0 else None
+
+
+def other_conditions(config: RunConfig) -> str | None:
+    """A line on what differs from when the run to resume was last trained, or None."""
+    before = (read_config(config.resume).get("made_with") or [{}])[-1]
+    differing = provenance.differing(before, _made_with()) if isinstance(before, dict) else ["all that is known"]
+    if not differing:
+        return None
+    return f"the run goes on under other conditions, and so perhaps not to the bit: {'; '.join(differing)}"
 
 
 def record_resume(config: RunConfig) -> Path:
@@ -54,22 +122,35 @@ def record_resume(config: RunConfig) -> Path:
 
 
 def _made_with() -> dict:
-    return {"started": time.strftime("%Y-%m-%d %H:%M:%S"), **provenance.measured_on(*PACKAGES)}
+    started = {"started": time.strftime("%Y-%m-%d %H:%M:%S")}
+    return started | provenance.measured_on(*PACKAGES) | provenance.conditions()
+
+
+def _digest(config_type: type[RunConfig], options: dict) -> str:
+    """Of the options that are fixed when a run has begun, as config.json has them."""
+    fixed = {name: value for name, value in options.items() if name not in {*config_type.may_change, *PLACES}}
+    return hashlib.sha256(json_text(dict(sorted(fixed.items()))).encode()).hexdigest()[:16]
 
 
 def saved_config(config_type: type[RunConfig], run_dir) -> RunConfig:
     """The options of a run that exists, of whatever form its checkpoints are.
 
-    Raises: ValueError when the folder is not that of a run of this algorithm.
+    Raises: ValueError, with the file, when the folder is not that of a run of this algorithm, or an option in it is
+      unknown, of another type, or (in this form) missing.
     """
-    saved = read_config(run_dir)
-    if saved.pop("algorithm", None) != config_type.algorithm:
+    saved, path = read_config(run_dir), Path(run_dir) / CONFIG
+    if saved.get("algorithm") != config_type.algorithm:
         raise ValueError(f"{run_dir} is not the folder of a run of {config_type.algorithm}.")
-    options = {name: value for name, value in saved.items() if name not in ("form", "made_with")}
-    unread = options.keys() - {field.name for field in dataclasses.fields(config_type)}
-    if unread:
-        raise ValueError(f"{Path(run_dir) / CONFIG} is damaged: there is no option {min(unread)!r}.")
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    options = {name: value for name, value in saved.items() if name not in NOT_OPTIONS}
+    names = {field.name for field in dataclasses.fields(config_type)}
+    for name in sorted(options.keys() - names):
+        raise ValueError(f"{path} is damaged: {unknown('option', name, names)}")
+    for name in sorted(names - options.keys()) if saved.get("form") == FORM else ():
+        raise ValueError(f"{path} is damaged: the option {name!r} is missing.")
+    try:
+        options = {name: of_json(config_type, name, value) for name, value in options.items()}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     return config_type(**options | {"run_dir": None, "resume": Path(run_dir)})
 
 
@@ -94,6 +175,17 @@ def refuse_older_form(run_dir):
         )
 
 
+def refuse_edited(config_type: type[RunConfig], run_dir):
+    """Raise ValueError for a run whose config.json has other fixed options than it was started with."""
+    saved = read_config(run_dir)
+    options = {name: value for name, value in saved.items() if name not in NOT_OPTIONS}
+    if "digest" in saved and saved["digest"] != _digest(config_type, options):
+        raise ValueError(
+            f"{Path(run_dir) / CONFIG} was edited: an option is not as it was when the run began, and only "
+            f"{', '.join(map(option, config_type.may_change))} can change, on the command line."
+        )
+
+
 def config_to_resume(config_type: type[RunConfig], arguments) -> RunConfig | None:
     """The saved options when the command line says --resume; what may then change is in `may_change`.
 
@@ -112,4 +204,5 @@ def config_to_resume(config_type: type[RunConfig], arguments) -> RunConfig | Non
             )
     config = saved_config(config_type, run_dir)
     refuse_older_form(run_dir)
+    refuse_edited(config_type, run_dir)
     return config

@@ -1,28 +1,52 @@
 """The course of a training run, from the command line to the video of its last policy."""
 
-import signal
-import threading
+import dataclasses
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import jax
 
 from jaxrl import environments
 from jaxrl.agent import Agent
+from jaxrl.agents import memory, options
 from jaxrl.agents.options import RunConfig
-from jaxrl.shell import cli, folder, loop, video
+from jaxrl.shell import cli, files, folder, lock, loop, signals, video
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator, shared_normalizer
 from jaxrl.shell.loop import NotFinite, Schedule, State
+from jaxrl.shell.mistakes import reason
 from jaxrl.shell.record import Recorder
 from jaxrl.shell.seeds import seed_for
 from jaxrl.shell.tally import Tally
 
 
+class Incomplete(ValueError):
+    """A run that came to its end, but whose folder lacks what cannot be made again."""
+
+
+class Trained(NamedTuple):
+    """What a run ended with.
+
+    Attributes:
+      run_dir: its folder.
+      state, steps: the last state, and its agent step; less than the total where the run was interrupted.
+      saved: the agent step of the newest checkpoint.
+      missing, unneeded: what could not be written, in sentences: what cannot be made again, and the rest.
+    """
+
+    run_dir: Path
+    state: State
+    steps: int
+    saved: int
+    missing: list[str]
+    unneeded: list[str]
+
+
 def main(algorithm: ModuleType):
     """Train with one of `agents.AGENTS` as the command line says."""
-    cli.run(partial(train, algorithm), algorithm.Config, partial(defaults, algorithm))
+    cli.run(partial(train, algorithm), algorithm.Config, partial(defaults, algorithm), folder.threads_of)
 
 
 def defaults(algorithm: ModuleType, arguments) -> RunConfig:
@@ -32,21 +56,44 @@ def defaults(algorithm: ModuleType, arguments) -> RunConfig:
 
 
 def train(algorithm: ModuleType, config: RunConfig):
-    """Train, or go on training, and leave the run's folder complete."""
-    agent = agent_of(algorithm, config)
-    run_dir = folder.record_resume(config) if config.resume else folder.new_run(config)
+    """Train, or go on training, and leave the run's folder complete.
+
+    Raises: ValueError for options or a folder that cannot work; NotFinite; Incomplete.
+    """
+    with signals.stopping() as stop:
+        agent, run_dir = agent_of(algorithm, config), folder.place(config)
+        with lock.held(run_dir):
+            if not config.resume:
+                folder.new_run(dataclasses.replace(config, run_dir=run_dir))
+            lock.sign(run_dir)
+            trained = train_in_folder(agent, config, run_dir, stop)
+    if config.video and not stop.asked:
+        record_game(agent, config, trained.state, trained.run_dir)
+    if trained.unneeded:
+        print("; ".join(trained.unneeded))
+    if trained.missing:
+        raise Incomplete(f"the run in {trained.run_dir} is not complete: {'; '.join(trained.missing)}")
+
+
+def train_in_folder(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop) -> Trained:
+    """The same but for the video, in a folder that is this process's."""
     preset = f", preset {config.preset}" if config.preset else ""
     print(f"{config.introduction}{preset}; the run is in {run_dir}", flush=True)
-    state, steps, complete = run(agent, config, run_dir)
-    if not complete:
-        script = f"experiments/{config.algorithm}.py"
-        print(f"interrupted at {steps:,} agent steps and saved; go on with: python {script} --resume {run_dir}")
-        return
-    if config.video:
-        record_game(agent, config, state, run_dir)
-    print(
-        f"{steps:,} agent steps done; the run is in {run_dir}; score it with: python experiments/evaluate.py {run_dir}"
-    )
+    trained = run(agent, config, run_dir, stop)
+    print(last_words(config, trained, stop), flush=True)
+    return trained
+
+
+def last_words(config: RunConfig, trained: Trained, stop: signals.Stop) -> str:
+    """What is printed when training ends."""
+    resume = f"python experiments/{config.algorithm}.py --resume {trained.run_dir}"
+    if trained.steps < config.total_steps:
+        kept = "and saved" if trained.saved == trained.steps else f"; the last checkpoint is of step {trained.saved:,}"
+        return f"interrupted at {trained.steps:,} agent steps {kept}; go on with: {resume}"
+    done = f"{trained.steps:,} agent steps done; the run is in {trained.run_dir}"
+    if stop.asked:
+        return f"{done}; training is complete, what was cut is its last evaluation; make it up with: {resume}"
+    return f"{done}; score it with: python experiments/evaluate.py {trained.run_dir}"
 
 
 def agent_of(algorithm: ModuleType, config: RunConfig) -> Agent:
@@ -54,55 +101,77 @@ def agent_of(algorithm: ModuleType, config: RunConfig) -> Agent:
 
     Raises: ValueError, in one sentence, for options or an environment that cannot work.
     """
+    options.check(config)  # before an environment sees them, which has other names for them
     spec = config.spec()
     algorithm.check(config, spec)
     agent = algorithm.make(config, spec)
     try:
-        jax.eval_shape(agent.init, jax.random.key(0))
+        memory.check_learner(lambda: agent.init(jax.random.key(0)))
+    except memory.NotEnough:
+        raise
     except ValueError as error:
         raise ValueError(f"the observations {spec.observation.shape} do not fit the network: {error}") from None
     return agent
 
 
-def run(agent: Agent, config: RunConfig, run_dir: Path) -> tuple[State, int, bool]:
-    """Train in a run's folder, from its newest checkpoint where the options say to resume.
+def run(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop | None = None) -> Trained:
+    """Train in a run's folder, from its newest checkpoint where the options say to resume, until `stop` is asked for.
 
-    Returns: the last state, its step, and whether the run came to its end (False: it was interrupted).
-
-    Raises: NotFinite; CheckpointError.
+    Raises: NotFinite; CheckpointError; ValueError for a folder that cannot be resumed.
     """
-    checkpoints = (Checkpoints.open if config.resume else Checkpoints.create)(run_dir / "checkpoints")
+    stop, resumed = stop or signals.Stop(), config.resume is not None
+    if resumed:
+        folder.refuse_lost_checkpoints(config)
+        files.drop_temporaries(run_dir)
+    checkpoints = Checkpoints.create(run_dir / "checkpoints")
     steps, state, tally = begin(agent, config, checkpoints)
     schedule = Schedule(config.total_steps, config.checkpoint_every, config.log_every)
-    stop = stop_on_signal()
     recorder = Recorder(
-        agent, run_dir, schedule, config.title, steps, tally, checkpoints, evaluator_of(agent, config)
+        agent, run_dir, schedule, config.title, steps, tally, checkpoints, evaluator_of(agent, config), resumed
     )
-    try:
-        with recorder:
+    if resumed:
+        if changed := folder.other_conditions(config):
+            print(changed, flush=True)
+        folder.record_resume(config)
+    with recorder:
+        try:
+            recorder.evaluate_again(state)
             for update in loop.updates(agent, state, partial(pools_of, config), schedule, steps):
-                steps, state = update.agent_steps, update.state
-                stopping = stop.is_set()  # asked once: a signal from here on is for the next update, which saves
+                steps, state, stop.begun = update.agent_steps, update.state, True
+                stopping = stop.asked  # asked once: a signal from here on is for the next update, which saves
                 recorder.take(update, stopping)
                 if stopping:
                     break
-            recorder.finish(wait=not stop.is_set())
-    except NotFinite as error:
-        at = recorder.saved
-        kept = f"the last good checkpoint is at agent step {at}" if at else "no checkpoint had been made yet"
-        raise NotFinite(f"{error} Training stopped; {kept}.") from None
-    return state, steps, not stop.is_set()
+        except NotFinite as error:
+            raise NotFinite(f"{error} {what_is_left(recorder)}") from None
+        stop.begun = True
+        recorder.finish(wait=steps >= config.total_steps, stop=lambda: stop.asked)
+    return Trained(run_dir, state, steps, recorder.saved, recorder.missing(), recorder.missing(needed=False))
+
+
+def what_is_left(recorder: Recorder) -> str:
+    """What a run that is no longer finite can be resumed from."""
+    spoilt = " (the one after it led to this at once, and is removed)" if recorder.forget_spoilt() else ""
+    at = recorder.saved
+    kept = f"the last good checkpoint is at agent step {at}{spoilt}" if at else "no good checkpoint had been made yet"
+    return f"Training stopped; {kept}."
 
 
 def begin(agent: Agent, config: RunConfig, checkpoints: Checkpoints) -> tuple[int, State, Tally]:
-    """The step, the state and the tally that a run starts from."""
+    """The step, the state and the tally that a run starts from; a resumed run without a checkpoint starts anew.
+
+    Raises: ValueError for a total that lies behind; CheckpointError.
+    """
     protocol, devices = environments.PROTOCOLS[config.protocol], config.device_count
     first = partial(loop.first_state, agent, protocol, config.num_envs // devices, devices, config.seed)
-    if not config.resume:
+    step = checkpoints.latest() if config.resume else None
+    if step is None:
         return 0, first(), Tally()
+    if config.total_steps < min(step, folder.read_config(config.resume)["total_steps"]):  # a run goes past its total
+        raise ValueError(f"--total-steps {config.total_steps} is less than the {step} that the run has trained for.")
     frozen, saved = jax.eval_shape(lambda: of_checkpoint(agent, first()))
     _, training = checkpoints.restore(frozen, {"state": saved, "tally": Tally().array()})
-    return checkpoints.latest(), loop.restored(agent, training["state"]), Tally.from_array(training["tally"])
+    return step, loop.restored(agent, training["state"]), Tally.from_array(training["tally"])
 
 
 def of_checkpoint(agent: Agent, state: State):
@@ -125,27 +194,11 @@ def evaluator_of(agent: Agent, config: RunConfig) -> BackgroundEvaluator | None:
 
 
 def record_game(agent: Agent, config: RunConfig, state: State, run_dir: Path):
-    """One game of the final policy as video.mp4 in the run's folder, where the environment can be shown."""
+    """One game of the final policy as video.mp4 in the run's folder, where one can be made."""
     frozen, seed = loop.frozen(agent, state), seed_for("video", config.seed)
+    normalizer, key = shared_normalizer(frozen["normalizer"], 1), jax.random.key(seed)
     try:
         pool = config.make_pool(1, seed, training=False, render=True)
-    except ValueError as error:
-        print(f"no video was made: {error}")
-        return
-    normalizer, key = shared_normalizer(frozen["normalizer"], 1), jax.random.key(seed)
-    video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", key, normalizer=normalizer)
-
-
-def stop_on_signal() -> threading.Event:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one interrupts at once."""
-    stop = threading.Event()
-
-    def ask(signum, frame):
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, ask)
-        signal.signal(signal.SIGTERM, ask)
-    return stop
+        video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", key, normalizer=normalizer)
+    except Exception as error:  # the run is complete without it
+        print(f"no video was made: {reason(error)}")

@@ -1,10 +1,8 @@
-"""What a run writes down and shows: metrics.csv, evaluation.csv, TensorBoard events, and the terminal.
-
-The one adapter of TensorBoard (tensorboardX) and of the terminal (rich).
-"""
+"""What a run writes down and shows: metrics.csv, evaluation.csv, and the terminal (the one adapter of rich)."""
 
 import csv
 import hashlib
+import io
 import math
 import time
 from datetime import timedelta
@@ -17,13 +15,12 @@ from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
-from tensorboardX import SummaryWriter
 
 from jaxrl.agent import Column
-from jaxrl.shell.files import write_text
+from jaxrl.shell.files import append, write_text
 
 METRICS, EVALUATION = "metrics.csv", "evaluation.csv"
-PLAIN_EVERY, EVENTS_EVERY = 30.0, 10  # seconds between plain lines, and between writes to TensorBoard's file
+PLAIN_EVERY = 30.0  # seconds between plain lines
 SHOWN = {  # of every run; what an agent shows of itself comes after
     "steps_per_second": Column("steps/s", ",.0f"),
     "score_mean_100": Column("score", ",.0f"),
@@ -41,30 +38,65 @@ def params_digest(params) -> str:
 
 
 def read(path) -> dict[str, list]:
-    """A CSV file's columns by name; numbers are floats, everything else stays text. Empty when it is missing."""
-    rows = list(csv.DictReader(_whole_lines(Path(path))))
-    return {name: [_number(row[name]) for row in rows] for name in rows[0]} if rows else {}
+    """A CSV file's columns by name; numbers are floats, everything else stays text. Empty when it is missing.
+
+    Raises: ValueError, with the file and the line, for a row that has not the columns of the first line.
+    """
+    header, rows = _table(Path(path))
+    return {name: [_number(row[i]) for row in rows] for i, name in enumerate(header)} if rows else {}
+
+
+def numbers(table: dict[str, list], name: str, path) -> list[float]:
+    """A column of a table that was read from `path`, all numbers.
+
+    Raises: ValueError, with the file, where it is missing or has words.
+    """
+    if name not in table:
+        raise ValueError(f"{path} has no column {name}; it has {', '.join(table)}.")
+    for value in table[name]:
+        if not isinstance(value, float):
+            raise ValueError(f"{path} has {value!r} in its column {name}, where numbers belong.")
+    return table[name]
 
 
 def truncate(path: Path, last_step: int):
-    """Drop the rows of a table after `last_step`, and a last one that was not written to its end; atomically."""
+    """Drop the rows of a table after `last_step`, and a last one that was not written to its end; atomically.
+
+    Raises: ValueError, with the file and the line, for a table that is damaged; it stays as it is.
+    """
     if not path.exists():
         return
-    header, *rows = _whole_lines(path) or [""]
-    kept = [row for row in rows if float(row.split(",", 1)[0]) <= last_step]
-    write_text(path, "".join([header, *kept]))
+    header, rows = _table(path)
+    steps = numbers({header[0]: [_number(row[0]) for row in rows]}, header[0], path) if rows else []
+    kept = [row for row, step in zip(rows, steps, strict=True) if step <= last_step]
+    write_text(path, _csv(header, *kept) if header else "")
 
 
-def _header(path: Path) -> list[str] | None:
+def _header(path: Path) -> list[str]:
     if not path.exists():
-        return None
-    with path.open(newline="") as file:
-        return next(csv.reader(file), None)
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return next(csv.reader(file), [])
 
 
-def _whole_lines(path: Path) -> list[str]:
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith("\n")]
+def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The names of a table's columns, and its rows; blank lines, and a last one without its end, are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True) if path.exists() else []
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: it is not text ({error.reason}).") from None
+    whole = [(number, line) for number, line in enumerate(lines, 1) if line.endswith("\n") and line.strip()]
+    header, *rows = [next(csv.reader([line])) for _, line in whole] or [[]]
+    for (number, _), row in zip(whole[1:], rows, strict=True):
+        if len(row) != len(header):
+            raise ValueError(f"{path} is damaged: line {number} has {len(row)} columns, and the first {len(header)}.")
+    return header, rows
+
+
+def _csv(*rows) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
 
 
 def _number(text: str):
@@ -75,50 +107,42 @@ def _number(text: str):
 
 
 class RunLog:
-    """The tables of a run's folder, and TensorBoard's events beside them.
+    """The tables of a run's folder.
 
     With `resume_step`, rows after that step are dropped first: the run writes them again.
+
+    Raises: ValueError for a table that is damaged.
     """
 
     def __init__(self, run_dir, resume_step: int | None = None):
         self.run_dir = Path(run_dir)
         if resume_step is not None:
-            for name in (METRICS, EVALUATION):
-                truncate(self.run_dir / name, resume_step)
-        purge_step = None if resume_step is None else resume_step + 1  # TensorBoard hides that step and later ones
-        suffix = f".{resume_step or 0}"  # two event files of one second would have one name
-        self._events = SummaryWriter(
-            str(self.run_dir), purge_step=purge_step, flush_secs=EVENTS_EVERY, filename_suffix=suffix
-        )
+            tables = [self.run_dir / name for name in (METRICS, EVALUATION)]
+            for path in tables:
+                _table(path)  # a damaged one is refused before the other is cut
+            for path in tables:
+                truncate(path, resume_step)
 
     def write(self, row: dict):
         """Add a row to metrics.csv; its first column is `agent_steps`.
 
-        Raises: ValueError when the table has other columns.
+        Raises: ValueError when the table has other columns; OSError.
         """
-        self._write(METRICS, row, "train")
+        self._write(self.run_dir / METRICS, row)
 
     def write_evaluation(self, row: dict):
         """Add a row to evaluation.csv; as `write`."""
-        self._write(EVALUATION, row, "evaluation")
+        self._write(self.run_dir / EVALUATION, row)
 
-    def close(self):
-        """Write out what is buffered."""
-        self._events.close()
+    def evaluated(self, step: int) -> bool:
+        """Whether evaluation.csv has the evaluation of a step."""
+        return step in read(self.run_dir / EVALUATION).get("agent_steps", ())
 
-    def _write(self, name: str, row: dict, group: str):
-        path = self.run_dir / name
+    def _write(self, path: Path, row: dict):
         header = _header(path)
-        if header not in (None, list(row)):
+        if header not in ([], list(row)):
             raise ValueError(f"{path} has the columns {', '.join(header)}; a row with {', '.join(row)} does not fit.")
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            if header is None:
-                writer.writeheader()
-            writer.writerow(row)
-        for key, value in row.items():
-            if key != "agent_steps" and isinstance(value, int | float) and math.isfinite(value):
-                self._events.add_scalar(f"{group}/{key}", value, row["agent_steps"])
+        append(path, _csv(*([] if header else [row]), row.values()).encode())
 
 
 class Progress:

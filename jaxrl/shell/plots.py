@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from jaxrl.agent import Column
 from jaxrl.shell.files import replacing
-from jaxrl.shell.metrics import EVALUATION, METRICS, read
+from jaxrl.shell.metrics import EVALUATION, METRICS, numbers, read
 
 
 def curve(run_dir, title: str = "", shown: dict[str, Column] | None = None, references=()) -> Path | None:
@@ -20,11 +20,17 @@ def curve(run_dir, title: str = "", shown: dict[str, Column] | None = None, refe
       references: (name, agent steps, scores) of other curves to draw beside it.
 
     Returns: the figure's path, or None when there is nothing to draw yet.
+
+    Raises: ValueError, with the file, for a table that is damaged.
     """
     run_dir = Path(run_dir)
     metrics, evaluation = read(run_dir / METRICS), read(run_dir / EVALUATION)
     if not metrics:
         return None
+    for name in ("agent_steps", "score_mean_100", *(name for name in shown or {} if name in metrics)):
+        numbers(metrics, name, run_dir / METRICS)
+    for name in ("agent_steps", "mean", "standard_error") if evaluation else ():
+        numbers(evaluation, name, run_dir / EVALUATION)
     figure, scores, diagnostics = panels(title, height_ratios=(3, 1))
     draw_scores(scores, metrics, evaluation, references)
     draw_diagnostics(diagnostics, metrics, shown or {})

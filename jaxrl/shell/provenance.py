@@ -8,6 +8,9 @@ from pathlib import Path
 
 import jax
 
+from jaxrl.environments.pool import available_cores
+
+FLAGS = ("XLA_FLAGS", "JAXRL_RUNTIME", "JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -15,6 +18,21 @@ def measured_on(*packages: str) -> dict:
     """Versions of JAX and these packages, the machine, and the commit."""
     versions = {name: _version(name) for name in ("jax", "jaxlib", *packages)}
     return {"versions": versions, "machine": machine(), "commit": commit()}
+
+
+def conditions() -> dict:
+    """What the bits of a run depend on beside its options and the versions: cores, as XLA counts them, and flags."""
+    flags = {name: os.environ[name] for name in FLAGS if name in os.environ}
+    given = os.environ.get("NPROC", "")
+    return {"cores": int(given) if given.isdecimal() else available_cores(), "flags": flags}
+
+
+def differing(before: dict, now: dict) -> list[str]:
+    """What is different between two times that `measured_on` and `conditions` told, in words."""
+    pairs = {name: (before[name], now[name]) for name in ("cores", "machine", "flags") if name in before}
+    versions = before.get("versions", {})
+    pairs |= {name: (versions[name], version) for name, version in now["versions"].items() if name in versions}
+    return [f"{name} {old}, now {new}" for name, (old, new) in pairs.items() if old != new]
 
 
 def _version(package: str) -> str | None:

@@ -10,6 +10,8 @@ Entry points call `prepare` (`cli.run`, the audit, the benchmarks); `import jaxr
   in `XLA_FLAGS` win.
 - glibc returns every freed block above 32 MB to the system at once, so each large activation is paid for in
   page faults, again on every step. Asked to keep them, it makes large convolutions up to three times as fast.
+- XLA:CPU cuts convolutions and products into one piece a core, and so their last bits depend on the number of cores.
+  It takes that number from NPROC where the environment has it: a run that is resumed keeps the number it began with.
 - Memory comes in pages of 4 KB, and a convolution's weight gradient walks through thousands of them in turn, missing
   the processor's table of pages each time. In pages of 2 MB a whole gradient of the A3C network took 0.74 of the time.
   Linux gives them where it is asked to (`madvise`): glibc's heap is grown once, marked, and kept. Nothing is used until
@@ -35,12 +37,33 @@ HUGE_PAGE = 2**21
 MADV_HUGEPAGE = 14  # of Linux's mman.h
 
 
-def prepare():
-    """Set the allocator, and start JAX with the flags; a JAX that has used a device already keeps those that it has."""
+def prepare(threads: int | None = None):
+    """Set the allocator, and start JAX with the flags; a JAX that has used a device already keeps those that it has.
+
+    Args:
+      threads: so many for XLA:CPU, in place of one a core, where the environment's NPROC does not say it.
+
+    Raises: ValueError where JAX finds no device of the kind that the environment asks for.
+    """
+    if threads:
+        os.environ.setdefault("NPROC", str(threads))
     if os.environ.get("JAXRL_RUNTIME", "on") != "off":
         keep_freed_memory()
         with xla_flags():
-            jax.local_devices()
+            start_jax()
+    else:
+        start_jax()
+
+
+def start_jax():
+    """Have JAX find its devices."""
+    try:
+        jax.local_devices()
+    except Exception as error:  # AssertionError, RuntimeError, by the version and by what is missing
+        asked = os.environ.get("JAX_PLATFORMS")
+        why = " ".join(str(error).split()) or type(error).__name__
+        advice = f"; JAX_PLATFORMS is {asked}: take JAX_PLATFORMS=cpu, or unset it" if asked else ""
+        raise ValueError(f"JAX has no device here ({why[:200]}){advice}.") from None
 
 
 @contextlib.contextmanager

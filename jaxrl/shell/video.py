@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import jax
 import numpy as np
 
@@ -32,14 +33,24 @@ def record(policy: Policy, params, pool, path, key, greedy=False, normalizer=Non
         raise FileNotFoundError(f"the folder {path.parent} for the video does not exist.")
     os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")  # else it forks, which can hang beside JAX's threads
     fps = FRAMES_PER_SECOND / (sum(pool.protocol.frame_skip) / 2)
-    score = 0.0
+    score, count = 0.0, 0
     with replacing(path) as temporary:
         # closing: a writer's own `with` leaves the encoder running when something fails, and the file comes after all.
         with closing(imageio.get_writer(temporary, fps=fps, codec="libx264", macro_block_size=2)) as video:
             for frame, reward in frames(policy, params, pool, key, greedy, normalizer, max_steps):
                 video.append_data(np.repeat(np.repeat(frame, SCALE, axis=0), SCALE, axis=1))
-                score += reward
+                score, count = score + reward, count + 1
+        if (written := frames_in(temporary)) < count:
+            raise OSError(f"{path} could not be written: the encoder left {written} of {count} frames.")
     return score
+
+
+def frames_in(path) -> int:
+    """The frames of a video file that can be played: imageio does not look at how its encoder ended."""
+    try:
+        return imageio_ffmpeg.count_frames_and_secs(path)[0]
+    except RuntimeError:
+        return 0
 
 
 def frames(policy: Policy, params, pool, key, greedy: bool, normalizer, max_steps: int):
