@@ -4,6 +4,7 @@ import dataclasses
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxrl import environments, parallel
@@ -43,8 +44,8 @@ def check(config: Config, spec):
         raise ValueError(
             f"--loss {config.loss} is for values, and --distributional {config.distributional} has a loss of its own."
         )
-    if config.distributional == "c51" and not (config.v_min < config.v_max and config.outputs > 1):
-        raise ValueError("c51 needs at least 2 atoms between --v-min and a --v-max that is larger.")
+    if config.distributional == "c51" and not (-np.inf < config.v_min < config.v_max < np.inf and config.outputs > 1):
+        raise ValueError("c51 needs at least 2 atoms between a finite --v-min and a --v-max that is larger.")
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:

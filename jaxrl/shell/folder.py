@@ -160,7 +160,7 @@ def algorithm_of(run_dir, known) -> str:
     Raises: ValueError when the folder is not that of a run, or its algorithm is not one of those known.
     """
     name = read_config(run_dir).get("algorithm")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"{Path(run_dir) / CONFIG} is damaged: {unknown('algorithm', name, known)}")
     return name
 
