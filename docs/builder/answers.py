@@ -119,7 +119,7 @@ def _cell(row, said):
     """A witness's answers, one a line, bold where they are not ours."""
     if said is None:
         return "–"
-    names = [name for name in row.ours if not isinstance(said[name], str)] or [next(iter(row.ours))]  # one error for all
+    names = [name for name in row.ours if not isinstance(said[name], str)] or list(row.ours)[:1]  # one error for all
     shown = [said[name] if isinstance(said[name], str) else text(said[name]) for name in names]
     alike = [agree(row.ours[name], said[name]) for name in names]
     return "<br>".join(s if a else f"**{s}**" for s, a in zip(shown, alike, strict=True))

@@ -59,8 +59,8 @@ LARGEST = (
     "then brings no NaN into the gradients of other rows."
 )
 TRANSPOSE = (
-    "It is the transpose of `conv2d` with the same kernel, so a single 1 shows the kernel as it is. Flax turns it round "
-    "unless `transpose_kernel=True`."
+    "It is the transpose of `conv2d` with the same kernel, so a single 1 shows the kernel as it is. Flax turns it "
+    "round unless `transpose_kernel=True`."
 )
 SQUARE = "An error of δ belongs to the square, as in the definition, and so does that of −δ."
 KEPT = "A reset replaces the state by 0, not multiplies it by 0, so an episode that broke does not spoil the next."
@@ -69,7 +69,9 @@ ENDS = (
     "An index that is not there is a mistake in the caller, which JAX cannot report from compiled code. One that is "
     "beyond an end counts as that end in all losses, so that nothing else in the batch becomes NaN."
 )
-TABLE = "As `table[ids]` in JAX. Flax fills in NaN beyond the end; PyTorch, which can look at the numbers, raises an error."
+TABLE = (
+    "As `table[ids]` in JAX. Flax fills in NaN beyond the end; PyTorch, which can look at the numbers, raises an error."
+)
 MASK = (
     "A weight of 0 masks: what is in the row does not matter. In a plain product 0 · ∞ and 0 · NaN are NaN, and one "
     "row that was to be left out spoils the loss and the gradient of all."
