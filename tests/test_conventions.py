@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 
 import jax
 import pytest
@@ -55,3 +56,13 @@ def test_a_broken_promise_stops_the_page(monkeypatch):
     monkeypatch.setitem(conventions.KINDS, "kink", [row._replace(ours={"dx": 0.0}, why="")])
     with pytest.raises(AssertionError, match="without a reason"):
         answers.table("kink")
+
+
+def test_a_table_shows_each_answer_beside_its_name(monkeypatch):
+    """In the order of the row, which `jax.jit` does not keep; errors once, and what differs in bold."""
+    row = next(row for row in ROWS if list(row.ours) == ["y", "dx"] and row.layer == "elu")
+    monkeypatch.setitem(conventions.KINDS, "kink", [row])
+    (line,) = (line for line in answers.table("kink").splitlines() if "elu" in line)
+    assert "| y<br>dx | −2<br>0 | −2<br>0 | −2<br>0 | −2<br>0 |" in line
+    assert answers._cell(row, {"y": "IndexError", "dx": "IndexError"}) == "**IndexError**"
+    assert answers._cell(row, {"dx": 0.0, "y": math.nan}) == "**NaN**<br>0"

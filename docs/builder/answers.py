@@ -96,8 +96,8 @@ def table(kind: str) -> str:
     lines = [["", "", *NAMES], ["---"] * 6]
     for row, *said in zip(rows, *columns, torch_answers(rows), strict=True):
         _hold(row, *said)
-        mark = f"<sup>{reasons.index(row.why) + 1}</sup>" if row.why else ""
-        question = f"{row.what}{mark}<br>`{row.call}`"
+        mark = f" <sup>{reasons.index(row.why) + 1}</sup>" if row.why else ""
+        question = f"`{row.call}`{mark}" + (f"<br>{row.what}" if row.what else "")
         lines.append([question, "<br>".join(row.ours), *(_cell(row, answer) for answer in said)])
     grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = "\n".join(f"{n}. {reason}" for n, reason in enumerate(reasons, 1))
@@ -119,10 +119,10 @@ def _cell(row, said):
     """A witness's answers, one a line, bold where they are not ours."""
     if said is None:
         return "–"
-    shown = {name: value if isinstance(value, str) else text(value) for name, value in said.items()}
-    if set(map(type, said.values())) == {str}:
-        shown = dict(list(shown.items())[:1])  # one error for all
-    return "<br>".join(s if agree(row.ours[name], said[name]) else f"**{s}**" for name, s in shown.items())
+    names = [name for name in row.ours if not isinstance(said[name], str)] or list(row.ours)[:1]  # one error for all
+    shown = [said[name] if isinstance(said[name], str) else text(said[name]) for name in names]
+    alike = [agree(row.ours[name], said[name]) for name in names]
+    return "<br>".join(s if a else f"**{s}**" for s, a in zip(shown, alike, strict=True))
 
 
 def without() -> str:

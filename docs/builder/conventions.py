@@ -58,6 +58,10 @@ LARGEST = (
     "The limit where all that are largest grow together. A row that is masked as a whole, in attention for example, "
     "then brings no NaN into the gradients of other rows."
 )
+TRANSPOSE = (
+    "It is the transpose of `conv2d` with the same kernel, so a single 1 shows the kernel as it is. Flax turns it "
+    "round unless `transpose_kernel=True`."
+)
 SQUARE = "An error of δ belongs to the square, as in the definition, and so does that of −δ."
 KEPT = "A reset replaces the state by 0, not multiplies it by 0, so an episode that broke does not spoil the next."
 AXIS = "A mean over nothing, along an axis that is known when the function is traced, is a mistake, and said to be one."
@@ -65,7 +69,9 @@ ENDS = (
     "An index that is not there is a mistake in the caller, which JAX cannot report from compiled code. One that is "
     "beyond an end counts as that end in all losses, so that nothing else in the batch becomes NaN."
 )
-TABLE = "As `table[ids]` in JAX. Flax fills in NaN instead; PyTorch, which can look at the numbers, raises an error."
+TABLE = (
+    "As `table[ids]` in JAX. Flax fills in NaN beyond the end; PyTorch, which can look at the numbers, raises an error."
+)
 MASK = (
     "A weight of 0 masks: what is in the row does not matter. In a plain product 0 · ∞ and 0 · NaN are NaN, and one "
     "row that was to be left out spoils the loss and the gradient of all."
@@ -83,11 +89,11 @@ KINK = [
     Row("huber_loss", "second derivative at e = −δ", dict(prediction=-1.0, target=0.0), dict(dprediction=-1.0,
         ddprediction=1.0), {"delta": 1.0}, SQUARE),
     Row("quantile_huber_loss", "at e = 0", dict(theta=[0.0], target=[0.0], tau=[0.25]), dict(dtheta=[0.0])),
-    Row("binary_cross_entropy", "at 0, where a formula with |z| has a kink", dict(logits=0.0, targets=1.0),
+    Row("binary_cross_entropy", "at 0, although its formula has an absolute value", dict(logits=0.0, targets=1.0),
         dict(dlogits=-0.5, ddlogits=0.25)),
-    Row("softplus", "at 0, likewise", dict(x=0.0), dict(dx=0.5, ddx=0.25)),
-    Row("sigmoid", "at 0, likewise", dict(x=0.0), dict(dx=0.25, ddx=0.0)),
-    Row("tanh_gaussian_log_prob", "at 0, likewise", dict(u=[0.0], mean=[0.0], log_std=[0.0]), dict(du=[0.0],
+    Row("softplus", "the same", dict(x=0.0), dict(dx=0.5, ddx=0.25)),
+    Row("sigmoid", "the same", dict(x=0.0), dict(dx=0.25, ddx=0.0)),
+    Row("tanh_gaussian_log_prob", "the same", dict(u=[0.0], mean=[0.0], log_std=[0.0]), dict(du=[0.0],
         ddu=[1.0])),
 ]  # fmt: skip
 
@@ -118,11 +124,9 @@ PADDING = [
     Row("conv2d", "SAME, an even kernel", dict(x=[1.0, 2.0, 3.0], w=[1.0, 1.0]), dict(y=[3.0, 5.0, 3.0]),
         {"padding": "SAME"}),
     Row("conv_transpose2d", "which way round the kernel is", dict(x=[1.0, 0.0], w=[1.0, 2.0, 3.0]),
-        dict(y=[1.0, 2.0, 3.0, 0.0]), {"padding": "VALID"}, "It is the transpose of `conv2d` with the same kernel, "
-        "so a single 1 shows the kernel as it is. Flax turns it round unless `transpose_kernel=True`."),
+        dict(y=[1.0, 2.0, 3.0, 0.0]), {"padding": "VALID"}, TRANSPOSE),
     Row("conv_transpose2d", "SAME, stride 2", dict(x=[1.0, 0.0], w=[1.0, 2.0, 3.0]), dict(y=[1.0, 2.0, 3.0, 0.0]),
-        {"padding": "SAME", "stride": 2}, "The padding of the convolution that it transposes, which has the odd entry "
-        "at the end."),
+        {"padding": "SAME", "stride": 2}, TRANSPOSE),
 ]  # fmt: skip
 
 INFINITY = [
