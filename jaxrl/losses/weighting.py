@@ -22,12 +22,12 @@ def weighed(loss, inputs, rows, weight=None, reduction=None) -> jax.Array:
         each = loss(*inputs)
         return each if reduction == "none" else jnp.sum(each) * share
     weight = _weight(weight, rows, inputs[0].dtype)
-    absent = (weight == 0) & ~jnp.isfinite(loss(*map(lax.stop_gradient, inputs)))
+    absent = is_absent(weight, loss(*map(lax.stop_gradient, inputs)))
     each = loss(*(_held(absent, x) for x in inputs))
     if reduction == "none" or weight.ndim:
         each = times(weight, each)
         return each if reduction == "none" else jnp.sum(each) * share
-    return weight * jnp.sum(finite(weight, each)) * share
+    return weight * jnp.sum(jnp.where(absent, 0, each)) * share
 
 
 @jax.custom_jvp
@@ -39,13 +39,13 @@ def times(scale, x):
 @times.defjvp
 def _times_jvp(primals, tangents):
     (scale, x), (dscale, dx) = primals, tangents
-    masked = (scale == 0) & ~jnp.isfinite(x)  # elsewhere a scale of 0 has derivatives like any other
-    return times(scale, x), dscale * finite(scale, x) + jnp.where(masked, 0, scale * dx)
+    absent = is_absent(scale, x)
+    return times(scale, x), dscale * jnp.where(absent, 0, x) + scale * jnp.where(absent, 0, dx)
 
 
-def finite(scale, x):
-    """x, with 0 for what is not finite where the scale is 0."""
-    return jnp.where((scale == 0) & ~jnp.isfinite(x), 0, x)
+def is_absent(scale, x):
+    """Where the scale masks an x that is infinite or NaN: all derivatives of the product are 0 there."""
+    return (scale == 0) & ~jnp.isfinite(x)
 
 
 def _weight(weight, rows, dtype):
