@@ -4,15 +4,17 @@ The truth is the reference in float64 of the very arguments. A leaf of a result 
 argument) is right where its largest error, over all entries whose truth is a finite number, is at most the sum of
 
 - twice the error of autodiff of the reference in the same type (in float64, which has no better truth: 0);
-- rounding: `ULPS` times the type's epsilon times the largest entry of the leaf, or `BOUND64` times it in float64;
+- rounding: `ULPS` times the type's epsilon times the largest entry of the leaf, or `BOUND64` times it in float64, where
+  the largest counts as 1 when all are 0;
 - `MOVES` times what the truth moves by when each argument is rounded at random, equal entries alike, and denormal
   numbers count as 0: where that is much, no digits are left to be right in;
 - the smallest normal number of the type.
 
 Where autodiff in the type is not finite, a layer need not be either, but where it is, it has to be right. Where the
-truth is infinite a layer is infinite, or NaN where autodiff in the type is. Where the truth is NaN it may be anything:
-what limits there are stand in `test_infinities.py`. A row of weight 0 that holds what is not finite, or 1e15 and more,
-is all zeros to the reference; the gradient in that weight may be any finite number.
+truth is infinite, or beyond the type, a layer is infinite too, or what autodiff in the type is; a second derivative may
+be anything. Where the truth is NaN a layer may be anything: what limits there are stand in `test_infinities.py`. A row
+of weight 0 that holds what is not finite, or 1e15 and more, is all zeros to the reference; the gradient in that weight
+may be any finite number.
 """
 
 import itertools
@@ -28,6 +30,7 @@ from jaxrl.audit import cast
 from jaxrl.audit.gradients import free, merge, random_like
 
 BOUND64, ULPS, MOVES = 1e-10, 4, 4
+ENTRIES = 8  # kinds of entries that a program is run on: compiling it is what takes the time
 
 
 def weight_of(case) -> int | None:
@@ -105,6 +108,7 @@ class Judgement(NamedTuple):
     text: str
 
 
+@np.errstate(all="ignore")
 def judge(way, got, usual, truth, moved, exempt) -> Judgement:
     """Of one leaf: what the layer gives, autodiff in the same type, the truth, and the truth of rounded arguments."""
     if got.shape != truth.shape or got.dtype != jnp.dtype(way.dtype):
@@ -118,13 +122,13 @@ def judge(way, got, usual, truth, moved, exempt) -> Judgement:
     largest = lambda a: np.max(a[held], initial=0)  # noqa: E731
     rounding = BOUND64 if way.dtype == "float64" else ULPS * way.eps
     bound = 2 * largest(np.abs(usual - truth)) + MOVES * largest(np.abs(moved - truth))
-    bound += rounding * largest(np.abs(truth)) + float(info.tiny)
+    bound += rounding * (largest(np.abs(truth)) or 1) + float(info.tiny)
     excess = np.abs(got - truth) / bound
-    as_infinite = (got == np.sign(truth) * np.inf) | np.isnan(got) & np.isnan(usual)
+    as_infinite = (got == np.sign(truth) * np.inf) | (got == usual) | np.isnan(got) & np.isnan(usual)
     allowed = np.select(
-        [exempt, held, in_range, np.isnan(truth)],
-        [np.isfinite(got), False, ~np.isfinite(got), True],
-        as_infinite,
+        [np.isnan(truth), exempt, held, in_range],
+        [True, np.isfinite(got) | ~in_range, False, ~np.isfinite(got)],
+        as_infinite | (way.order == 2),
     )
     excess = np.where(allowed, 0, np.where(np.isnan(excess) | exempt, np.inf, excess))
     at = np.unravel_index(np.argmax(excess), excess.shape)
@@ -132,11 +136,25 @@ def judge(way, got, usual, truth, moved, exempt) -> Judgement:
     return Judgement(float(excess[at]), int(held.sum()), got.size, text)
 
 
-def judgements(way, case) -> list[Judgement]:
-    """One of each of the kinds of entries."""
+def has_a_rule(way, case, kinds) -> bool:
+    """Whether something else than NaN is to be expected.
+
+    In the second derivative the scalar that is derived is NaN, but for rows of weight 0. And XLA multiplies what stands
+    in one group of a convolution by the zeros of the others, and vmap makes groups of convolutions.
+    """
+    if {"infinite", "NaN"}.isdisjoint(kinds):
+        return True
+    if case.name.startswith("conv") and (case.settings["groups"] > 1 or way.under.startswith("vmap")):
+        return False
+    return way.order == 1 or weight_of(case) is not None
+
+
+def judgements(way, case) -> dict[tuple, Judgement]:
+    """One of each of the first kinds of entries."""
     with jax.enable_x64(True), np.errstate(all="ignore"):
         programs = Programs(way, case)
-        return [programs.judged(kinds) for kinds in case.kinds]
+        ruled = [kinds for kinds in case.kinds if has_a_rule(way, case, kinds)]
+        return {kinds: programs.judged(kinds) for kinds in ruled[:ENTRIES]}
 
 
 class Programs:

@@ -1,6 +1,7 @@
 """The ways in which the property run calls layers: types, orders and transformations; and their references, plainly."""
 
 import itertools
+import re
 from functools import partial
 from typing import NamedTuple
 
@@ -21,8 +22,8 @@ from jaxrl.layers.checks import pads_of
 # XLA's simplifier ends the process (jaxlib 0.10, CPU) on the float64 input gradient of a few grouped convolutions,
 # derived or by autodiff, as of one 1x6x6x8 > 4, 2x4 kernel, stride (2, 4), padding (1, 2), 2 groups.
 COMPILER_OPTIONS = QUICK | {"xla_disable_hlo_passes": "algsimp"}
-# Of jaxlib 0.10: the old emitters compile in half the time.
-OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
+# The old emitters of jaxlib 0.10 compile in half the time, but cannot pad by less than 0; later ones lack the option.
+EMITTERS = {"xla_cpu_use_fusion_emitters": False}, {"xla_cpu_use_fusion_emitters": True}, {}
 
 
 class Way(NamedTuple):
@@ -53,14 +54,14 @@ WAYS = [Way(*each) for each in itertools.product(TYPES, ORDERS, UNDER)]
 
 
 def second(function):
-    """The gradient of the derivative along a direction of a scalar function of the value."""
+    """The gradient of the derivative along a direction of a scalar function of the value, of which no slope is large."""
 
     def run(args, given):
         cotangents, direction = given
 
         def scalar(*xs):
             value = function(*merge(args, xs))
-            return product(cotangents, value) + 0.5 * product(value, value)
+            return product(cotangents, jax.tree.map(lambda y: y + jnp.arcsinh(y), value))
 
         def along(*xs):
             return product(direction, jax.grad(scalar, range(len(xs)))(*xs))
@@ -73,15 +74,14 @@ def second(function):
 def conv2d(x, w, b, stride, padding, dilation, groups):
     """The convolution as a product of windows, whose autodiff has none: over that XLA:CPU may end the process."""
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, w.shape, strict=False))
-    x = jnp.pad(x, ((0, 0), *pads_of(padding, x.shape[1:3], reach, stride), (0, 0)))
-    sizes = [(n - r) // s + 1 for n, r, s in zip(x.shape[1:3], reach, stride, strict=True)]
-    rows, cols = (
-        s * np.arange(n)[:, None] + d * np.arange(k)
-        for s, n, d, k in zip(stride, sizes, dilation, w.shape, strict=False)
-    )
-    seen = x[:, rows][:, :, :, cols].reshape(x.shape[0], *rows.shape, *cols.shape, groups, w.shape[2])
-    y = jnp.einsum("nhiwjgc,ijcgo->nhwgo", seen, w.reshape(*w.shape[:3], groups, w.shape[3] // groups))
-    y = y.reshape(x.shape[0], *sizes, w.shape[3])
+    pads = pads_of(padding, x.shape[1:3], reach, stride)
+    for axis, n, k, s, d, p, r in zip((1, 3), x.shape[1:3], w.shape, stride, dilation, pads, reach, strict=False):
+        outputs = np.arange((n + sum(p) - r) // s + 1)
+        place = s * outputs[:, None] + d * np.arange(k) - p[0]
+        x = jnp.take(x, np.where(place < 0, n, place), axis, mode="fill", fill_value=0)
+    x = x.reshape(*x.shape[:-1], groups, w.shape[2])  # [B, H', kh, W', kw, groups, C / groups]
+    y = jnp.einsum("nhiwjgc,ijcgo->nhwgo", x, w.reshape(*w.shape[:3], groups, w.shape[3] // groups))
+    y = y.reshape(*y.shape[:3], w.shape[3])
     return y if b is None else y + jnp.broadcast_to(b, y.shape)
 
 
@@ -200,9 +200,9 @@ def combined(way, case, results):
 def compiled(function, inputs):
     """Compiled fast rather than well: it runs a few times."""
     lowered = function.lower(inputs)
-    try:
-        return lowered.compile(COMPILER_OPTIONS | OLD_EMITTERS)
-    except jax.errors.JaxRuntimeError as error:  # the old emitters cannot pad by less than 0; later jaxlibs lack them
-        if "negative padding" not in str(error) and "No such compile option" not in str(error):
-            raise
-        return lowered.compile(COMPILER_OPTIONS)
+    for emitters in EMITTERS:
+        try:
+            return lowered.compile(COMPILER_OPTIONS | emitters)
+        except jax.errors.JaxRuntimeError as error:
+            if emitters is EMITTERS[-1] or not re.search("negative padding|No such compile option", str(error)):
+                raise

@@ -16,6 +16,7 @@ import itertools
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import time
@@ -26,8 +27,8 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
-from layer_agreement import judge, judgements
-from layer_cases import DRAWN, ENTRIES, FORMS, THRESHOLDS, cases
+from layer_agreement import ENTRIES, judge, judgements
+from layer_cases import DRAWN, FORMS, THRESHOLDS, cases
 from layer_ways import WAYS, Way
 
 from jaxrl import audit
@@ -49,7 +50,7 @@ class Findings:
     def check(self, way: Way, case):
         """Add a layer with all its kinds of entries."""
         name = " ".join(map(str, way))
-        for kinds, found in zip(case.kinds, judgements(way, case), strict=True):
+        for kinds, found in judgements(way, case).items():
             text = f"{case.structure} {kinds} {name}"
             self.seen.add(hashlib.sha1(text.encode()).hexdigest()[:12])
             self.ways[name] += 1
@@ -82,15 +83,12 @@ def way_of(name: str, number: int) -> Way:
     return WAYS[(5 * list(DRAWN).index(name) + 17 * number) % len(WAYS)]
 
 
-ALIKE = 8  # examples that hypothesis draws first: the smallest, whatever the seed
-
-
 def drawn(name: str, count: int, seed: int) -> list:
-    """So many layers or fewer, the same ones for the same seed."""
-    found = []
-    draw = quiet(count + ALIKE)(hypothesis.given(cases(name))(lambda case: found.append(case)))
+    """So many layers or fewer, the same ones for the same seed; hypothesis draws each with its neighbours."""
+    found = {}
+    draw = quiet(5 * count)(hypothesis.given(cases(name))(lambda case: found.setdefault(case.structure, case)))
     hypothesis.seed(seed)(draw)()
-    return found[ALIKE:]
+    return random.Random(seed).sample(list(found.values()), min(count, len(found)))
 
 
 def examine(name: str, programs: range, seed: int, now=lambda text: None) -> Findings:
@@ -119,7 +117,7 @@ def programs(name: str, count: int) -> range:
 def test_drawn_cases(name):
     findings = examine(name, programs(name, CASES), seed=0)
     assert not findings.wrong, f"{len(findings.wrong)} of {len(findings.seen)} are wrong:\n" + "\n".join(findings.wrong)
-    assert findings.held > 0.4 * findings.entries, f"{findings.held} of {findings.entries} entries are held to a bound"
+    assert findings.held >= 0.4 * findings.entries, f"{findings.held} of {findings.entries} entries are held to a bound"
 
 
 def test_all_layers_and_losses_are_drawn_in_all_ways():
