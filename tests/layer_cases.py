@@ -134,7 +134,8 @@ def free(*shape):
 
 
 def up_to(most, least=1):
-    return st.integers(least, most)
+    """Sizes; 0 is rare, because where it is nothing is left to be seen."""
+    return st.integers(least, most) if least else st.sampled_from([*range(1, most + 1)] * 3 + [0])
 
 
 def twice(strategy):
@@ -182,7 +183,7 @@ def conv2d(draw):
 @st.composite
 def conv_transpose2d(draw):
     groups, inputs, outputs, kernel, reach, spacing = draw(kernels())
-    size, extra = draw(twice(up_to(4))), tuple(draw(up_to(s - 1, 0)) for s in spacing["stride"])
+    size, extra = draw(twice(up_to(4))), tuple(draw(st.integers(0, s - 1)) for s in spacing["stride"])
     most = [(s * (n - 1) + r + e - 1) // 2 for s, n, r, e in zip(spacing["stride"], size, reach, extra, strict=True)]
     padding = draw(paddings([min(m, 3) for m in most]))
     arrays = [free(draw(up_to(3, 0)), *size, inputs), free(*kernel, outputs // groups, inputs), draw(bias(outputs))]

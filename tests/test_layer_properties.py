@@ -86,7 +86,7 @@ def way_of(name: str, number: int) -> Way:
 def drawn(name: str, count: int, seed: int) -> list:
     """So many layers or fewer, the same ones for the same seed; hypothesis draws each with its neighbours."""
     found = {}
-    draw = quiet(5 * count)(hypothesis.given(cases(name))(lambda case: found.setdefault(case.structure, case)))
+    draw = quiet(5 * count)(hypothesis.given(cases(name))(lambda case: found.update({case.structure: case})))
     hypothesis.seed(seed)(draw)()
     return random.Random(seed).sample(list(found.values()), min(count, len(found)))
 
