@@ -121,6 +121,7 @@ def _cell(row, said):
         return "–"
     names = [name for name in row.ours if not isinstance(said[name], str)] or list(row.ours)[:1]  # one error for all
     shown = [said[name] if isinstance(said[name], str) else text(said[name]) for name in names]
+    shown = [s.replace(" ", "\u00a0") for s in shown]  # a line that broke would no longer stand beside its name
     alike = [agree(row.ours[name], said[name]) for name in names]
     return "<br>".join(s if a else f"**{s}**" for s, a in zip(shown, alike, strict=True))
 

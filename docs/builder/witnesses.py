@@ -98,19 +98,12 @@ def _dueling(v, advantage, combine="mean"):
     return v[..., None] + advantage - getattr(jnp, combine)(advantage, -1, keepdims=True)
 
 
-def _actor_critic(logits, v, a, advantage, target, weight=None, entropy_coefficient=0.01, value_coefficient=0.5):
-    log_pi = jax.nn.log_softmax(logits)
-    policy = -jnp.take_along_axis(log_pi, a[..., None], -1)[..., 0] * advantage
-    entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
-    return weighed(policy - entropy_coefficient * entropy + value_coefficient * 0.5 * (target - v) ** 2, weight)
-
-
 def weighed(each, weight):
     """The mean, or the sum of products, as one writes them."""
     return each.mean() if weight is None else jnp.sum(weight * each)
 
 
-PLAIN = {"relu": lambda x: jnp.maximum(x, 0), "dueling": _dueling, "actor_critic_loss": _actor_critic}
+PLAIN = {"relu": lambda x: jnp.maximum(x, 0), "dueling": _dueling}
 
 
 def optax_loss(f):
