@@ -23,17 +23,16 @@ def weighed(loss, inputs, rows, weight=None, reduction=None) -> jax.Array:
         return each if reduction == "none" else jnp.sum(each) * share
     weight = _weight(weight, rows, inputs[0].dtype)
     absent = is_absent(weight, loss(*map(lax.stop_gradient, inputs)))
-    each = loss(*(_held(absent, x) for x in inputs))
-    if reduction == "none" or weight.ndim:
-        each = times(weight, each)
-        return each if reduction == "none" else jnp.sum(each) * share
-    return weight * jnp.sum(jnp.where(absent, 0, each)) * share
+    each = jnp.where(absent, 0, loss(*(_held(absent, x) for x in inputs)))
+    if reduction == "none":
+        return weight * each
+    return (jnp.sum(weight * each) if weight.ndim else weight * jnp.sum(each)) * share
 
 
 @jax.custom_jvp
 def times(scale, x):
     """scale · x, in which a scale of 0 masks an x that is infinite or NaN."""
-    return jnp.where(scale == 0, 0, scale * x)
+    return scale * jnp.where(scale == 0, 0, x)  # the product last: what is added to it makes one operation with it
 
 
 @times.defjvp
