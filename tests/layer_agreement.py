@@ -12,7 +12,9 @@ Where autodiff in the type is not finite, a layer need not be either, but a numb
 Where the truth is infinite, or beyond the type, a layer is infinite too, or what autodiff in the type is; a second
 derivative may be anything. Where the truth is NaN a layer may be anything: what limits there are stand in
 `test_infinities.py`. A row of weight 0 that holds what is not finite, or 1e15 and more, is all zeros to the
-reference; the gradient in that weight may be any finite number.
+reference; the gradient in that weight may be any finite number. Beside an entry of 1e30 autodiff loses what is below
+1e14 even in float64 (of tanh it adds z and z tanh(c), which is -z, to a cotangent one by one): with such entries it
+counts only that numbers are numbers.
 """
 
 import itertools
@@ -107,8 +109,11 @@ class Judgement(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def judge(way, got, usual, truth, moved, exempt) -> Judgement:
-    """Of one leaf: what the layer gives, autodiff in the same type, the truth, and the truth of rounded arguments."""
+def judge(way, digits, got, usual, truth, moved, exempt) -> Judgement:
+    """Of one leaf: what the layer gives, autodiff in the same type, the truth, and the truth of rounded arguments.
+
+    Without `digits` any number is as right as another.
+    """
     if got.shape != truth.shape or got.dtype != jnp.dtype(way.dtype):
         return Judgement(np.inf, 0, got.size, f"{got.dtype}{got.shape} for {way.dtype}{truth.shape}")
     if not got.size:
@@ -123,9 +128,10 @@ def judge(way, got, usual, truth, moved, exempt) -> Judgement:
     bound = 2 * wrong(usual) + MOVES * wrong(moved) + rounding * size
     excess = np.abs(got - truth) / bound
     as_infinite = (got == np.sign(truth) * np.inf) | (got == usual) | np.isnan(got) & np.isnan(usual)
+    number = np.isfinite(got) & (not digits)
     allowed = np.select(
         [np.isnan(truth), exempt, held, in_range],
-        [True, np.isfinite(got) | ~in_range, False, ~np.isfinite(got) | (excess <= FEW)],
+        [True, np.isfinite(got) | ~in_range, number, number | ~np.isfinite(got) | (excess <= FEW)],
         as_infinite | (way.order == 2),
     )
     excess = np.where(allowed, 0, np.where(np.isnan(excess) | exempt, np.inf, excess))
@@ -137,9 +143,15 @@ def judge(way, got, usual, truth, moved, exempt) -> Judgement:
 def has_a_rule(way, case, kinds) -> bool:
     """Whether something else than NaN is to be expected.
 
-    In the second derivative the scalar that is derived is NaN, but for rows of weight 0. And XLA multiplies what stands
-    in one group of a convolution by the zeros of the others, and vmap makes groups of convolutions.
+    In the second derivative the scalar that is derived is NaN, but for rows of weight 0. XLA multiplies what stands in
+    one group of a convolution by the zeros of the others, and vmap makes groups of convolutions. And it (jaxlib 0.10)
+    compiles no function inside `jax.shard_map` of which no argument has entries. The product of two 1e30, of which a
+    second derivative has many, is beyond float32 and bfloat16.
     """
+    if way.under == "shard_map" and all(a is None or 0 in a[0] for a in case.arrays):
+        return False
+    if "1e30" in kinds:
+        return way.order == 1 or way.dtype == "float64"
     if {"infinite", "NaN"}.isdisjoint(kinds):
         return True
     if case.name.startswith("conv") and (case.settings["groups"] > 1 or way.under.startswith("vmap")):
@@ -190,7 +202,7 @@ class Programs:
         exempt = [left_out(way, case, *both) for both in zip(dirty, truth, strict=True)]
         expected = (combined(way, case, results) for results in (usual, truth, moved, exempt))
         leaves = zip(*map(jax.tree.leaves, (got, *expected)), strict=True)
-        return worst([judge(way, *leaf) for leaf in leaves])
+        return worst([judge(way, "1e30" not in kinds, *leaf) for leaf in leaves])
 
 
 def on_host(tree):

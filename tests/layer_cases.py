@@ -91,8 +91,6 @@ POSITIVE = {
 ROLES = {
     "free": TAME | WILD,
     "finite": {kind: make for kind, make in (TAME | WILD).items() if kind not in ("infinite", "NaN")},
-    # Beside a cell of 1e30 autodiff loses other cotangents: that of tanh adds z and z tanh(c), which is −z, one by one.
-    "cell": {kind: make for kind, make in (TAME | WILD).items() if kind != "1e30"},
     "unit": UNIT,
     "tau": UNIT,
     "positive": POSITIVE,
@@ -243,7 +241,7 @@ def softmax(draw):
 
 @st.composite
 def layer_norm(draw):
-    width = draw(st.sampled_from([1, 2, 3, 5, 40]))
+    width = draw(st.sampled_from([1, 3, 5, 40]))  # of two entries, which become 1 and −1, rounding is what is left
     return [free(*draw(shapes), width), free(width), free(width)], {"epsilon": draw(st.sampled_from([1e-5, 1e-3, 1.0]))}
 
 
@@ -256,16 +254,15 @@ def batch_norm(draw):
 
 
 @st.composite
-def recurrent(draw, gates, roles, cell=False):
+def recurrent(draw, gates, states, cell=False):
     steps, inputs, hidden, batch = draw(up_to(4)), draw(up_to(4, 0)), draw(up_to(4)), draw(up_to(3, 0))
     biases = [free(gates * hidden)] + [free(hidden)] * (gates == 3)
     biases = draw(st.sampled_from([biases, biases, [None for _ in biases]]))
-    states = [((batch, hidden), role) for role in roles]
     weights = free(inputs, gates * hidden), free(hidden, gates * hidden), *biases
     if cell:
-        return [free(batch, inputs), *states, *weights], {}
+        return [free(batch, inputs), *[free(batch, hidden)] * states, *weights], {}
     reset = draw(st.sampled_from([((steps, batch), "flags"), None]))
-    return [free(steps, batch, inputs), *states, *weights, reset], {}
+    return [free(steps, batch, inputs), *[free(batch, hidden)] * states, *weights, reset], {}
 
 
 @st.composite
@@ -315,14 +312,13 @@ def log_prob(draw):
     return arrays[:-1], settings
 
 
-LSTM, GRU = ("free", "cell"), ("free",)
 deltas = st.sampled_from([1.0, 0.7, float("inf")])
 DRAWN = {  # how large its part of the cases is, and what they are drawn from
     "conv2d": (3, conv2d()), "conv_transpose2d": (2, conv_transpose2d()), "max_pool2d": (1, pool2d("finite")),
     "avg_pool2d": (1, pool2d(count_padding=flags)), "global_avg_pool2d": (1, images()), "linear": (1, linear()),
     "noisy_linear": (1, noisy_linear()), "embedding": (1, embedding()), "dueling": (1, dueling()),
-    "lstm": (1, recurrent(4, LSTM)), "lstm_cell": (1, recurrent(4, LSTM, cell=True)), "gru": (1, recurrent(3, GRU)),
-    "gru_cell": (1, recurrent(3, GRU, cell=True)), "elu": (1, any_shape(alpha=st.sampled_from([1.0, 0.3]))),
+    "lstm": (1, recurrent(4, 2)), "lstm_cell": (1, recurrent(4, 2, cell=True)), "gru": (1, recurrent(3, 1)),
+    "gru_cell": (1, recurrent(3, 1, cell=True)), "elu": (1, any_shape(alpha=st.sampled_from([1.0, 0.3]))),
     "relu": (1, any_shape()), "leaky_relu": (1, any_shape(slope=st.sampled_from([0.01, 0.3, 0.0, -0.5]))),
     "sigmoid": (1, any_shape()), "tanh": (1, any_shape()), "softplus": (1, any_shape()),
     "gelu": (1, any_shape(approximate=flags)), "softmax": (1, softmax()), "log_softmax": (1, softmax()),
