@@ -4,17 +4,17 @@ The truth is the reference in float64 of the very arguments. A leaf of a result 
 argument) is right where its largest error, over all entries whose truth is a finite number, is at most the sum of
 
 - twice the error of autodiff of the reference in the same type (in float64, which has no better truth: 0);
-- rounding: `ULPS` times the type's epsilon times the largest entry of the leaf, or `BOUND64` times it in float64, where
-  the largest counts as 1 when all are 0;
+- rounding: `ULPS` times the type's epsilon, in float64 `BOUND64`, times the largest entry of the leaf or 1;
 - `MOVES` times what the truth moves by when each argument is rounded at random, equal entries alike, and denormal
-  numbers count as 0: where that is much, no digits are left to be right in;
-- the smallest normal number of the type.
+  numbers count as 0: where that is much, no digits are left to be right in.
 
-Where autodiff in the type is not finite, a layer need not be either, but where it is, it has to be right. Where the
-truth is infinite, or beyond the type, a layer is infinite too, or what autodiff in the type is; a second derivative may
-be anything. Where the truth is NaN a layer may be anything: what limits there are stand in `test_infinities.py`. A row
-of weight 0 that holds what is not finite, or 1e15 and more, is all zeros to the reference; the gradient in that weight
-may be any finite number.
+Where autodiff in the type is not finite, a layer need not be either, but a number has to be right to a `FEW` bounds.
+Where the truth is infinite, or beyond the type, a layer is infinite too, or what autodiff in the type is; a second
+derivative may be anything. Where the truth is NaN a layer may be anything: what limits there are stand in
+`test_infinities.py`. A row of weight 0 that holds what is not finite, or 1e15 and more, is all zeros to the
+reference; the gradient in that weight may be any finite number. Beside an entry of 1e30 autodiff loses what is below
+1e14 even in float64 (of tanh it adds z and z tanh(c), which is -z, to a cotangent one by one): with such entries it
+counts only that numbers are numbers.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from layer_ways import Example, combined, compiled, examples, layer_and_referenc
 from jaxrl.audit import cast
 from jaxrl.audit.gradients import free, merge, random_like
 
-BOUND64, ULPS, MOVES = 1e-10, 4, 4
+BOUND64, ULPS, MOVES, FEW = 1e-10, 4, 4, 4
 ENTRIES = 8  # kinds of entries that a program is run on: compiling it is what takes the time
 
 
@@ -86,7 +86,7 @@ def rounded(args, dtype) -> tuple:
 
     def one(a):
         values, which = np.unique(a, return_inverse=True)
-        moved = values * (1 + eps * rng.choice([-1, 1], values.shape))
+        moved = values * (1 + 2 * eps * rng.uniform(-1, 1, values.shape))
         return np.where(np.abs(values) < tiny, 0, moved)[which].reshape(a.shape)
 
     return tuple(merge(args, [one(a) for a in free(args)]))
@@ -109,8 +109,11 @@ class Judgement(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def judge(way, got, usual, truth, moved, exempt) -> Judgement:
-    """Of one leaf: what the layer gives, autodiff in the same type, the truth, and the truth of rounded arguments."""
+def judge(way, digits, got, usual, truth, moved, exempt) -> Judgement:
+    """Of one leaf: what the layer gives, autodiff in the same type, the truth, and the truth of rounded arguments.
+
+    Without `digits` any number is as right as another.
+    """
     if got.shape != truth.shape or got.dtype != jnp.dtype(way.dtype):
         return Judgement(np.inf, 0, got.size, f"{got.dtype}{got.shape} for {way.dtype}{truth.shape}")
     if not got.size:
@@ -119,15 +122,16 @@ def judge(way, got, usual, truth, moved, exempt) -> Judgement:
     got, usual, truth, moved = (np.asarray(a, np.float64) for a in (got, usual, truth, moved))
     in_range = np.abs(truth) <= float(info.max)
     held = in_range & np.isfinite(usual) & np.isfinite(moved) & ~exempt
-    largest = lambda a: np.max(a[held], initial=0)  # noqa: E731
+    size = max(np.max(np.abs(truth[in_range]), initial=0), 1)
+    wrong = lambda other: np.max(np.abs(other - truth)[held], initial=0)  # noqa: E731
     rounding = BOUND64 if way.dtype == "float64" else ULPS * way.eps
-    bound = 2 * largest(np.abs(usual - truth)) + MOVES * largest(np.abs(moved - truth))
-    bound += rounding * (largest(np.abs(truth)) or 1) + float(info.tiny)
+    bound = 2 * wrong(usual) + MOVES * wrong(moved) + rounding * size
     excess = np.abs(got - truth) / bound
     as_infinite = (got == np.sign(truth) * np.inf) | (got == usual) | np.isnan(got) & np.isnan(usual)
+    number = np.isfinite(got) & (not digits)
     allowed = np.select(
         [np.isnan(truth), exempt, held, in_range],
-        [True, np.isfinite(got) | ~in_range, False, ~np.isfinite(got)],
+        [True, np.isfinite(got) | ~in_range, number, number | ~np.isfinite(got) | (excess <= FEW)],
         as_infinite | (way.order == 2),
     )
     excess = np.where(allowed, 0, np.where(np.isnan(excess) | exempt, np.inf, excess))
@@ -139,9 +143,15 @@ def judge(way, got, usual, truth, moved, exempt) -> Judgement:
 def has_a_rule(way, case, kinds) -> bool:
     """Whether something else than NaN is to be expected.
 
-    In the second derivative the scalar that is derived is NaN, but for rows of weight 0. And XLA multiplies what stands
-    in one group of a convolution by the zeros of the others, and vmap makes groups of convolutions.
+    In the second derivative the scalar that is derived is NaN, but for rows of weight 0. XLA multiplies what stands in
+    one group of a convolution by the zeros of the others, and vmap makes groups of convolutions. And it (jaxlib 0.10)
+    compiles no function for several devices of which no argument has entries. The product of two 1e30, of which a
+    second derivative has many, is beyond float32 and bfloat16.
     """
+    if way.under in ("pmap", "shard_map") and all(a is None or 0 in a[0] for a in case.arrays):
+        return False
+    if "1e30" in kinds:
+        return way.order == 1 or way.dtype == "float64"
     if {"infinite", "NaN"}.isdisjoint(kinds):
         return True
     if case.name.startswith("conv") and (case.settings["groups"] > 1 or way.under.startswith("vmap")):
@@ -192,7 +202,7 @@ class Programs:
         exempt = [left_out(way, case, *both) for both in zip(dirty, truth, strict=True)]
         expected = (combined(way, case, results) for results in (usual, truth, moved, exempt))
         leaves = zip(*map(jax.tree.leaves, (got, *expected)), strict=True)
-        return worst([judge(way, *leaf) for leaf in leaves])
+        return worst([judge(way, "1e30" not in kinds, *leaf) for leaf in leaves])
 
 
 def on_host(tree):

@@ -87,3 +87,9 @@ def test_values_and_gradients_at_infinities(layer, x, value, gradient):
     got, vjp = jax.vjp(layer, jnp.array(x, jnp.float32))
     np.testing.assert_allclose(got, np.array(value), rtol=1e-6)
     np.testing.assert_allclose(vjp(jnp.arange(1.0, got.size + 1))[0], np.array(gradient), rtol=1e-6, atol=1e-6)
+
+
+def test_the_running_mean_of_an_infinite_batch_is_infinite():
+    one = jnp.ones(1)
+    _, (mean, _) = layers.batch_norm(jnp.array([[1.0], [INF]]), one, 0 * one, 0 * one, one)
+    assert mean == INF

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.layers import checks
-from jaxrl.layers.derived import custom_vjp
+from jaxrl.layers.derived import alike, custom_vjp
 
 
 def _embedding_fwd(rows, ids, table):
@@ -15,7 +15,8 @@ def _embedding_fwd(rows, ids, table):
 
 
 def _embedding_bwd(rows, ids, dy):
-    return None, jnp.zeros((rows, dy.shape[-1]), dy.dtype).at[ids].add(dy)
+    zeros, dy = alike(jnp.zeros((rows, dy.shape[-1]), dy.dtype), dy)  # JAX's own sum over nothing is not alike
+    return None, zeros.at[ids].add(dy)
 
 
 @partial(custom_vjp, nondiff_argnums=(0,))

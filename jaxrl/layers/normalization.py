@@ -54,10 +54,12 @@ def _mean(group, a):
 def _moments(group, x):
     """Mean and variance of x [M, D].
 
-    The mean of what is left after a first mean corrects the rounding of that one: equal entries leave an exact 0.
+    The mean of what is left after a first mean corrects the rounding of that one: equal entries leave an exact 0. An
+    infinite mean has none to correct.
     """
     near = lax.stop_gradient(_mean(group, x))
-    mean = near + _mean(group, x - near)
+    left = _mean(group, x - near)
+    mean = near + jnp.where(jnp.isinf(near), 0, left)
     return mean, _mean(group, jnp.square(x - mean))
 
 
