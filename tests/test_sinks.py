@@ -148,7 +148,7 @@ def test_a_disk_that_is_full_for_a_second_costs_nothing(tmp_path):
     process = run.start()
     while process.poll() is None and not run.trains({"log": 0}):
         time.sleep(0.01)
-    faults.fill(flag, str(run.run_dir))
+    faults.fill(flag, f"{run.run_dir}/")
     while process.poll() is None and "metrics.csv cannot be written" not in run.log.read_text():
         time.sleep(0.01)
     time.sleep(0.5)
