@@ -143,10 +143,10 @@ def test_a_run_killed_at_its_checkpoints_equals_the_uninterrupted_one(tmp_path):
     options = ["--env", "CartPole-v1", "--total-steps", 30_000, "--checkpoint-every", 3000, "--log-every", 1000,
                "--evaluation-games", 1, "--no-video"]  # fmt: skip
     alone, killed = (faults.Run("a3c", options, tmp_path / name) for name in ("alone", "killed"))
-    alone.finish(120)
+    alone.finish()
     rng = random.Random(0)
-    assert all(killed.kill(moment, rng, 120) for moment in ("writing", "cleaning"))
-    killed.finish(120)
+    assert all(killed.kill(moment, rng) for moment in ("writing", "cleaning"))
+    killed.finish()
     assert not faults.differences(alone.run_dir, killed.run_dir) + faults.litter(killed.run_dir)
 
 
