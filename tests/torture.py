@@ -9,7 +9,6 @@ results/reliability.json and results/reliability.md.
 """
 
 import dataclasses
-import math
 import random
 import shutil
 import tempfile
@@ -58,11 +57,8 @@ def main(config: Config):
     """Play one series after another, the kinds in turn, and write down what came of each."""
     began, path = time.monotonic(), config.output / "reliability.json"
     series = files.read_json(path)["series"] if path.exists() else []
-    for kind, seed in plan(config):
-        if any((one["kind"], one["seed"]) == (kind, seed) for one in series):
-            continue
-        if time.monotonic() - began > config.seconds:
-            break
+    while (kind := next_kind(config, series)) and time.monotonic() - began < config.seconds:
+        seed = sum(one["kind"] == kind for one in series)
         series.append(play(kind, seed, config.scratch))
         print(series[-1], flush=True)
         files.write_json(path, {"series": series, **provenance.measured_on("orbax-checkpoint", "envpool")})
@@ -70,13 +66,17 @@ def main(config: Config):
     print(f"{sum(len(one['kills']) for one in series)} kills; {sum(not one['equal'] for one in series)} runs differ")
 
 
-def plan(config: Config) -> list[tuple[str, int]]:
-    """(kind, seed) of every series, the kinds in turn."""
+def next_kind(config: Config, series: list[dict]) -> str | None:
+    """The kind of run that has the smallest part of its kills; None when all have theirs."""
     shares = {kind: kills for kind, (*_, kills) in KINDS.items() if config.only in ("", kind)}
     if not shares:
         raise unknown("kind of run", config.only, KINDS)
-    counts = {kind: math.ceil(kills / sum(shares.values()) * config.kills / KILLS) for kind, kills in shares.items()}
-    return [(kind, seed) for seed in range(max(counts.values())) for kind in counts if seed < counts[kind]]
+    done = Counter({kind: 0 for kind in shares})
+    for one in series:
+        done[one["kind"]] += len(one["kills"])
+    parts = {kind: done[kind] * sum(shares.values()) / (kills * config.kills) for kind, kills in shares.items()}
+    kind = min(parts, key=parts.get)
+    return kind if parts[kind] < 1 else None
 
 
 def play(kind: str, seed: int, scratch: Path) -> dict:

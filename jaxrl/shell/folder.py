@@ -76,11 +76,12 @@ def _is_unbegun(config: RunConfig, run_dir: Path) -> bool:
 
 
 def _never_saved(config: RunConfig) -> bool:
-    """Whether no checkpoint was due yet in the run to resume."""
+    """Whether the run to resume was stopped before its first checkpoint was there; the row of that comes before it."""
     path = config.resume / METRICS
     table = metrics.read(path)
-    last = metrics.numbers(table, "agent_steps", path)[-1] if table else 0
-    return not steps_in(config.resume / "checkpoints") and last < config.checkpoint_every
+    steps = metrics.numbers(table, "agent_steps", path) if table else []
+    due = sum(step >= config.checkpoint_every for step in steps)
+    return not steps_in(config.resume / "checkpoints") and due <= 1
 
 
 def _clear(run_dir: Path):
