@@ -118,11 +118,7 @@ def programs(name: str, count: int) -> range:
     return range(share(name, count) // ENTRIES)
 
 
-# Of one entry that is infinite batch_norm's new running mean is NaN in bfloat16 under vmap, and should be infinite.
-KNOWN = {"batch_norm": pytest.mark.xfail(reason="the running mean of one infinite entry is NaN", strict=True)}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=KNOWN.get(name, ())) for name in DRAWN])
+@pytest.mark.parametrize("name", DRAWN)
 def test_drawn_cases(name):
     findings = examine(name, programs(name, CASES), seed=0)
     assert not findings.wrong, f"{len(findings.wrong)} of {len(findings.seen)} are wrong:\n" + "\n".join(findings.wrong)
