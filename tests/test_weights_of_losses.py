@@ -57,6 +57,8 @@ def variants(name, dtype):
     for which, bad in itertools.product(with_rows, BAD):
         place = (MASKED, 0) if arguments[which].ndim > 1 else MASKED
         made += [arguments | {which: arguments[which].at[p].set(bad)} for p in {place, MASKED}]
+        zeros = {k: arguments[k].at[MASKED].set(0) for k in with_rows}  # beside which a loss may be finite
+        made.append(arguments | zeros | {which: arguments[which].at[MASKED].set(bad)})
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *made)
 
 

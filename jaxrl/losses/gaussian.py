@@ -12,8 +12,10 @@ LOG_2 = 0.6931471805599453
 
 
 def _over(a, log_std):
-    """a e^(−log_std), with a factor that stays finite: 0 · ∞ is NaN."""
-    return a * jnp.minimum(jnp.exp(-log_std), jnp.finfo(a.dtype).max)
+    """a e^(−log_std), with a factor that stays finite, and so do its derivatives: 0 · ∞ is NaN."""
+    most = jnp.finfo(a.dtype).max
+    within = -log_std < jnp.log(most)
+    return a * jnp.where(within, jnp.exp(jnp.where(within, -log_std, 0)), most)
 
 
 def _nll(z, log_std):

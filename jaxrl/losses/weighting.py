@@ -1,5 +1,6 @@
 """How a loss weighs its rows: Σ weight · (loss of a row), the mean where no weight is given. A weight of 0 masks."""
 
+import functools
 import math
 
 import jax
@@ -22,7 +23,7 @@ def weighed(loss, inputs, rows, weight=None, reduction=None) -> jax.Array:
         each = loss(*inputs)
         return each if reduction == "none" else jnp.sum(each) * share
     weight = _weight(weight, rows, inputs[0].dtype)
-    absent = is_absent(weight, loss(*map(lax.stop_gradient, inputs)))
+    absent = is_absent(weight, loss(*map(lax.stop_gradient, inputs))) | (weight == 0) & _undefined(inputs, len(rows))
     each = jnp.where(absent, 0, loss(*(_held(absent, x) for x in inputs)))
     if reduction == "none":
         return weight * each
@@ -45,6 +46,12 @@ def _times_jvp(primals, tangents):
 def is_absent(scale, x):
     """Where the scale masks an x that is infinite or NaN: all derivatives of the product are 0 there."""
     return (scale == 0) & ~jnp.isfinite(x)
+
+
+def _undefined(inputs, ndim):
+    """Rows that hold a NaN: where a factor of 0 keeps their loss finite, its derivatives are not."""
+    held = (jnp.isnan(x) for x in inputs if jnp.issubdtype(x.dtype, jnp.floating))
+    return functools.reduce(jnp.logical_or, (jnp.any(x, tuple(range(ndim, x.ndim))) for x in held))
 
 
 def _weight(weight, rows, dtype):
