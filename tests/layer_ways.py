@@ -21,8 +21,9 @@ from jaxrl.layers import reference
 from jaxrl.layers.checks import pads_of
 
 # XLA's simplifier ends the process (jaxlib 0.10, CPU) on the float64 input gradient of a few grouped convolutions,
-# derived or by autodiff, as of one 1x6x6x8 > 4, 2x4 kernel, stride (2, 4), padding (1, 2), 2 groups.
-COMPILER_OPTIONS = QUICK | {"xla_disable_hlo_passes": "algsimp"}
+# derived or by autodiff, as of one 1x6x6x8 > 4, 2x4 kernel, stride (2, 4), padding (1, 2), 2 groups. And without the
+# simplifier it ends the process on a few convolutions of bfloat16.
+OPTIONS = {True: QUICK | {"xla_disable_hlo_passes": "algsimp"}, False: QUICK}
 # The old emitters of jaxlib 0.10 compile in half the time, but cannot pad by less than 0; later ones lack the option.
 EMITTERS = {"xla_cpu_use_fusion_emitters": False}, {"xla_cpu_use_fusion_emitters": True}, {}
 
@@ -210,9 +211,10 @@ def combined(way, case, results):
 def compiled(function, inputs):
     """Compiled fast rather than well: it runs a few times."""
     lowered = function.lower(inputs)
+    options = OPTIONS[any(leaf.dtype == np.float64 for leaf in jax.tree.leaves(inputs))]
     for emitters in EMITTERS:
         try:
-            return lowered.compile(COMPILER_OPTIONS | emitters)
+            return lowered.compile(options | emitters)
         except jax.errors.JaxRuntimeError as error:
             if emitters is EMITTERS[-1] or not re.search("negative padding|No such compile option", str(error)):
                 raise

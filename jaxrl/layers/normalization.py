@@ -52,35 +52,35 @@ def _mean(group, a):
 
 
 def _moments(group, x):
-    """Mean and variance of x [M, D].
+    """Mean and variance of x [M, D], the mean as the sum of two numbers.
 
-    The mean of what is left after a first mean corrects the rounding of that one: equal entries leave an exact 0. An
-    infinite mean has none to correct.
+    What is left after a first mean is averaged again: that is what the rounding of the first mean left out. An infinite
+    mean has none. Equal entries are to leave an exact 0, and what they leave is a number with the steps of the entries;
+    so the second mean, which is rounded too, is taken to steps of 1/256 of those: + and − a number 256 times smaller.
     """
     near = lax.stop_gradient(_mean(group, x))
-    left = _mean(group, x - near)
-    mean = near + jnp.where(jnp.isinf(near), 0, left)
-    return mean, _mean(group, jnp.square(x - mean))
+    left = jnp.where(jnp.isinf(near), 0, _mean(group, x - near) + near / 256 - near / 256)
+    return near, left, _mean(group, jnp.square(x - near - left))
 
 
-def _normalized(x, mean, var, epsilon):
+def _normalized(x, near, left, var, epsilon):
     """x̂ and r. An infinite variance gives r = 0 and x̂ = 0."""
     r = lax.rsqrt(var + epsilon)
-    return (x - mean) * r, r
+    return (x - near - left) * r, r  # x − near is exact where x is close to it; the sum near + left would be rounded
 
 
 def _normalize_fwd(group, epsilon, x, scale, bias):
     wide, scale_, bias_ = _wide(x, scale, bias)
-    mean, var = _moments(group, wide)
-    x_hat, _ = _normalized(wide, mean, var, epsilon)
+    near, left, var = moments = _moments(group, wide)
+    x_hat, _ = _normalized(wide, *moments, epsilon)
     y = _like(scale_, x) * x_hat + _like(bias_, x)
-    return (y.astype(x.dtype), *lax.stop_gradient((mean, var))), (x, mean, var, scale)
+    return (y.astype(x.dtype), *lax.stop_gradient((near + left, var))), (x, moments, scale)
 
 
 def _normalize_bwd(group, epsilon, residuals, cotangents):
-    x, mean, var, scale = residuals
+    x, moments, scale = residuals
     wide, scale_, dy = _wide(x, scale, cotangents[0])
-    x_hat, r = _normalized(wide, mean, var, epsilon)
+    x_hat, r = _normalized(wide, *moments, epsilon)
     g = dy * _like(scale_, x)
     dx = r * (g - _mean(group, g) - x_hat * _mean(group, g * x_hat))
     dscale, dbias = jnp.sum(dy * x_hat, 0), jnp.sum(dy, 0)
