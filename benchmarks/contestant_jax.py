@@ -1,4 +1,4 @@
-"""The process that runs jaxrl's layers ("derived") and autodiff of their plain forms ("autodiff").
+"""The process that runs jaxrl's layers ("derived"), autodiff of their plain forms ("autodiff"), and their "floor".
 
     python benchmarks/contestant_jax.py
     python benchmarks/contestant_jax.py describe      # the rows: name, layer, shapes and settings
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import audit, layers, losses
-from jaxrl.audit.gradients import Pair
+from jaxrl.audit import gradients
 from jaxrl.layers import reference
 from jaxrl.shell import runtime
 
@@ -86,17 +86,48 @@ NETWORKS = {
 CASES = {case.title: case for case in audit.cases(audit.TIMED)}
 
 
+def floor(layer: str):
+    """What forward and backward cannot do without, as a function of (arguments, cotangents of the value); or None.
+
+    Arguments and cotangents are read, and as many numbers are written: values and gradients. A softmax takes the
+    exponential of each number, a recurrent layer multiplies by its weights, one step after the other where it must.
+    """
+    if layer in ("lstm", "gru"):
+        return jax.jit(products)
+    if layer in NETWORKS or layer.startswith(("conv", "linear", "noisy", "quantile")) or layer.endswith("_cell"):
+        return None  # nearly all of their work is arithmetic
+    through = jnp.exp if "softmax" in layer else lambda a: a + 1
+    return jax.jit(lambda args, cotangents: jax.tree.map(through, (gradients.free(args), cotangents)))
+
+
+def products(args, cotangents):
+    """The matrix products of a recurrent layer x [T, B, D] > [T, B, H]: three for each of its two weights."""
+    x, (w_ih, w_hh) = args[0], (a for a in args[1:] if a.ndim == 2 and a.shape[-1] > args[1].shape[-1])
+    dy = cotangents[0]
+    z = x @ w_ih
+    step = lambda h, z: (z[:, : h.shape[-1]] + (h @ w_hh)[:, : h.shape[-1]],) * 2  # noqa: E731
+    _, y = jax.lax.scan(step, args[1], z)
+    back = lambda dh, dy: ((dz := jnp.tile(dy + dh, w_hh.shape[-1] // dh.shape[-1])) @ w_hh.T, dz)  # noqa: E731
+    _, dz = jax.lax.scan(back, dy[-1], dy, reverse=True)
+    rows = dz.reshape(-1, dz.shape[-1])
+    return y, dz @ w_ih.T, x.reshape(-1, x.shape[-1]).T @ rows, y.reshape(-1, y.shape[-1]).T @ rows
+
+
 def prepare(name: str, variant: str):
-    """Forward and backward of a row, compiled."""
+    """Forward and backward of a row, compiled; None where the variant has no such row."""
+    layer = name if name in NETWORKS else CASES[name].name
+    if variant == "floor" and floor(layer) is None:
+        return None
     if name in NETWORKS:
         network, arguments = NETWORKS[name]
         modules = (layers, losses) if variant == "derived" else (reference, reference)
         gradient, args = jax.jit(jax.value_and_grad(lambda *a: network(*modules, *a))), arguments()
         return lambda: jax.block_until_ready(gradient(*args))
     case = CASES[name]
-    pair = Pair.of(*case.pair)
+    pair = gradients.Pair.of(*case.pair)
     args = audit.cast(case.args, np.float32)
-    cotangents, gradient = pair.cotangents(args), pair.ours if variant == "derived" else pair.theirs
+    cotangents = pair.cotangents(args)
+    gradient = {"derived": pair.ours, "autodiff": pair.theirs, "floor": floor(layer)}[variant]
     return lambda: jax.block_until_ready(gradient(args, cotangents))
 
 

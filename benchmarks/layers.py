@@ -1,5 +1,7 @@
 """Forward plus backward of every layer and of two whole networks: derived, by autodiff, and in PyTorch.
 
+Beside them the floor: what no code can do without, which is to read and write the arrays, or the matrix products.
+
     python benchmarks/layers.py
     python benchmarks/layers.py --torch-python OTHER_ENVIRONMENT/bin/python
 
@@ -68,6 +70,7 @@ def contestants(config: Config, rows_file: Path) -> dict[str, Callable]:
         "derived": partial(ours.seconds, "derived"),
         "autodiff": partial(ours.seconds, "autodiff"),
         "autodiff, default flags": partial(plain.seconds, "autodiff"),
+        "floor": partial(ours.seconds, "floor"),
     }
     if subprocess.run([config.torch_python, "-c", "import torch"], capture_output=True).returncode == 0:
         torch = Process(config.torch_python, HERE / "contestant_torch.py", rows_file)
