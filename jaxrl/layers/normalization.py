@@ -49,8 +49,8 @@ def _wide(*arrays):
 def _mean(group, a):
     """Mean of a [M, D] over a group; its axis stays with size 1.
 
-    Along rows it is a product with ones, which XLA makes faster on a CPU, unless they are long: a product adds up a long
-    row, or a column, with more rounding than a sum, which is a tree.
+    Along rows it is a product with ones, which is faster on a CPU, unless they are long: a product adds up a long row,
+    or a column, with more rounding than a sum, which is a tree.
     """
     if group.axis == 1 and a.shape[1] <= LONG:
         ones = jnp.ones((a.shape[1], 1), a.dtype)
