@@ -167,8 +167,8 @@ def batch_norm(x, scale, bias, mean, var, training=True, momentum=0.9, epsilon=1
         dx = scale r dy      dmean = −Σ scale r dy      dvar = −½ r² scale dscale      r = 1 / √(var + ε)
 
     y has the type of x, whatever the others have. The running statistics are returned, not kept anywhere; no gradient
-    flows through the new ones. An empty batch leaves them as they are. The new variance has the factor n / (n − 1) as in
-    PyTorch, whose momentum is 1 − m; Flax's has it not.
+    flows through the new ones. An empty batch leaves them as they are. The new variance has the factor n / (n − 1) as
+    in PyTorch, whose momentum is 1 − m; Flax's has it not.
 
     Args:
       x: [..., C].
