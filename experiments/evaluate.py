@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import tyro
 
-from jaxrl import environments, rollout
+from jaxrl import rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import AGENTS, a3c, memory
 from jaxrl.agents.options import Count, Natural, RunConfig, check_bounds
@@ -74,7 +74,7 @@ def main(config: Config):
     played = played_as(config, trained)
     output, agent = output_of(config), agent_of(config, trained, played)
     frozen = from_weights(config, agent, played) if config.weights else from_run(config, trained, agent)
-    if environments.PROTOCOLS[played.protocol].normalization == "none":
+    if played.rules.normalization == "none":
         frozen = frozen._replace(normalizer=None)
     pool = played.make_pool(min(config.num_envs, config.games), config.seed, training=False)
     key = jax.random.key(config.seed)
@@ -121,8 +121,8 @@ def played_as(config: Config, trained: RunConfig) -> RunConfig:
     """The options that the environments are made with: under other rules the observations stay those of training."""
     size = {}
     if config.run_dir:
-        rules = environments.PROTOCOLS[trained.protocol]
-        size = {"image_size": trained.image_size or rules.height, "frame_stack": trained.frame_stack or rules.stack}
+        rules = trained.rules
+        size = {"image_size": rules.height, "image_width": rules.width, "frame_stack": rules.stack}
     env, protocol = config.env or trained.env, config.protocol or trained.protocol
     return dataclasses.replace(trained, env=env, protocol=protocol, **size)
 
@@ -157,7 +157,7 @@ def from_run(config: Config, trained: RunConfig, agent: Agent) -> Frozen:
     """The policy in a run's checkpoint."""
     checkpoints = Checkpoints.open(config.run_dir / "checkpoints")
     step = checkpoints.latest() if config.checkpoint is None else config.checkpoint
-    num_envs, protocol = trained.num_envs // trained.device_count, environments.PROTOCOLS[trained.protocol]
+    num_envs, protocol = trained.num_envs // trained.device_count, trained.rules
     like = {"params": params_of(agent), "normalizer": rollout.init_normalization(protocol, num_envs)}
     frozen = checkpoints.restore_policy(like, step)
     checkpoints.close()

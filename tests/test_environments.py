@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl.agents import a3c
 from jaxrl.environments import PROTOCOLS, envpool_pool, init_normalizer, make, normalize
 from jaxrl.environments.pool import environment_seeds
 
@@ -267,6 +268,26 @@ def test_a_lost_life_ends_the_episode_in_training_only_and_never_the_game():
     step = play(playing, reckless(playing, 500))
     assert step.terminated.any()
     np.testing.assert_array_equal(step.terminated, step.game_over)
+
+
+def test_rules_in_place_of_the_protocols_own():
+    """As options of a run give them: lives that end an episode, another reward, another image."""
+    config = a3c.Config(env=GAME, life_loss=True, reward="root", image_size=24, image_width=20, frame_stack=2)
+    pool, frozen = config.make_pool(2, seed=4), config.make_pool(2, seed=4, training=False)
+    assert pool.spec.observation.shape == config.spec().observation.shape == (24, 20, 2)
+    step = play(pool, reckless(pool, 500))
+    assert step.terminated.sum() >= 3 * step.game_over.sum() > 0
+    assert set(np.unique(step.raw_reward)) >= {0.0, 30.0, 60.0}
+    np.testing.assert_allclose(step.reward, np.sqrt(step.raw_reward / 100), rtol=1e-6)
+    host = play_on_host(config.make_pool(2, seed=4), reckless(pool, 500))
+    np.testing.assert_allclose(host.reward, step.reward, rtol=1e-6)
+    assert_same(host._replace(reward=0), step._replace(reward=0))
+    step = play(frozen, reckless(frozen, 500))
+    np.testing.assert_array_equal(step.terminated, step.game_over)
+    with pytest.raises(ValueError, match="there is no rule 'hight'; did you mean height"):
+        make(GAME, hight=24)
+    with pytest.raises(ValueError, match="no episodic_life to set"):
+        dataclasses.replace(config, env="CartPole-v1", protocol="control").spec()
 
 
 def test_a_time_limit_ends_the_game_and_not_the_life():

@@ -246,7 +246,7 @@ def held(pool, steps):
         ),
         ("Pong-v5", "nature", {"max_episode_steps": 150}),
         ("Adventure-v5", "machado", {"max_episode_steps": 150}),  # whose screen has more rows
-        ("Breakout-v5", "nature", {"frame_skip": (1, 1), "max_pool": False, "clip_reward": False}),
+        ("Breakout-v5", "nature", {"frame_skip": (1, 1), "max_pool": False, "reward": "raw"}),
     ],
 )
 def test_ale_plays_what_envpool_plays_to_the_bit(env_id, protocol, changes):

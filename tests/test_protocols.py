@@ -29,7 +29,7 @@ def test_the_numbers_of_the_papers(name, sticky, skip, noop, lives, frames, size
     assert protocol.max_episode_steps * skip[1] == frames
     assert (protocol.height, protocol.width, protocol.stack) == size
     assert protocol.normalization == normalization
-    assert protocol.clip_reward
+    assert protocol.reward == "sign"
     assert protocol.max_pool == (name != "origin")
     assert protocol.atari
 
@@ -37,6 +37,12 @@ def test_the_numbers_of_the_papers(name, sticky, skip, noop, lives, frames, size
 def test_it_travels_through_json():
     fields = json.loads(json.dumps(dataclasses.asdict(PROTOCOLS["origin"])))
     assert Protocol(**fields | {"frame_skip": tuple(fields["frame_skip"])}) == PROTOCOLS["origin"]
+
+
+@pytest.mark.parametrize("bad", [{"reward": "signs"}, {"normalization": "exponentially"}])
+def test_a_rule_with_a_name_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError, match="did you mean (sign|exponential)"):
+        dataclasses.replace(PROTOCOLS["machado"], **bad)
 
 
 @pytest.mark.parametrize("bad", [{"noop_max": 0}, {"frame_skip": (0, 4)}, {"frame_skip": (4, 2)}])

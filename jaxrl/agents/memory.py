@@ -110,11 +110,8 @@ def check(config):
 
 def image_of(config) -> tuple[int, int, int] | None:
     """Height, width and channels of an Atari game's images; None for everything else, whose observations are small."""
-    rules = environments.PROTOCOLS[config.protocol]
-    if not rules.atari:
-        return None
-    height, width = config.image_size or rules.height, config.image_size or rules.width
-    return height, width, config.frame_stack or rules.stack or 1
+    rules = config.rules
+    return (rules.height, rules.width, rules.stack or 1) if rules.atari else None
 
 
 def needed_for_images(config, shape) -> int:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import environments, parallel, replay, sum_tree
+from jaxrl import parallel, replay, sum_tree
 from jaxrl.agent import Agent, Column, Storage
 from jaxrl.agents import memory, options
 from jaxrl.agents.options import Count, Fraction, Natural, NotNegative, RunConfig, option
@@ -80,8 +80,7 @@ class Config(RunConfig):
     def settings(self) -> replay.Settings:
         """The replay of one device."""
         rows = self.replay_size // self.num_envs // self.collect_steps * self.collect_steps
-        stack = self.frame_stack or environments.PROTOCOLS[self.protocol].stack or 0
-        return replay.Settings(rows, stack, self.n_step, self.gamma, self.prioritized)
+        return replay.Settings(rows, self.rules.stack or 0, self.n_step, self.gamma, self.prioritized)
 
 
 class Learner(NamedTuple):
@@ -180,8 +179,9 @@ def _fullness(config: Config, learner: Learner, ring: replay.Ring) -> dict:
 def check(config: Config, spec):
     """Raise ValueError, in one sentence, for options that cannot work."""
     options.check(config)
-    if config.protocol == "origin":
-        raise ValueError("the replay keeps frames as they are, and --protocol origin normalises them; use machado.")
+    if config.rules.normalization != "none":
+        culprit = "--normalization" if config.normalization else f"--protocol {config.protocol}"
+        raise ValueError(f"the replay keeps frames as they are, and {culprit} normalises them; leave it out.")
     for name in ("num_envs", "batch_size"):
         options.check_divides(config, name, config.device_count, f"{config.device_count} devices")
     _check_sizes(config)

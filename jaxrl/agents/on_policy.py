@@ -33,6 +33,8 @@ class Config(RunConfig):
     """Discount of a reward one agent step later."""
     entropy_coefficient: NotNegative = 0.01
     """Weight of the policy's entropy in the loss."""
+    optimizer_epsilon: Positive | None = None
+    """ε in the optimiser's denominator; by default 1e-8 for Adam and 0.1 for RMSProp."""
     max_grad_norm: PositiveOrInfinite = 50.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
     hidden: Count = 256
@@ -87,8 +89,8 @@ def check(config: Config, spec):
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:
     """Clipped Adam or RMSProp."""
-    rules = {"adam": optax.adam, "rmsprop": partial(optax.rmsprop, decay=0.99, eps=0.1)}
-    return clipped(config, rules[config.optimizer])
+    rule, eps = {"adam": (optax.adam, 1e-8), "rmsprop": (partial(optax.rmsprop, decay=0.99), 0.1)}[config.optimizer]
+    return clipped(config, partial(rule, eps=config.optimizer_epsilon or eps))
 
 
 def network_of(config: Config, spec) -> ActorCriticLSTM:

@@ -9,7 +9,7 @@ import operator
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import jax
 from annotated_types import Ge, Gt, Interval
@@ -64,9 +64,18 @@ class RunConfig:
     device_count: Count = 1
     """Devices to train on; the gradient is averaged over them."""
     image_size: ImageSize | None = None
-    """Height and width of the observation in pixels; by default the protocol's."""
+    """Height, and width, of the observation in pixels; by default the protocol's."""
+    image_width: ImageSize | None = None
+    """Width of the observation in pixels, where it is not its height."""
     frame_stack: Count | None = None
     """Newest frames in one observation, as channels; by default the protocol's."""
+    life_loss: bool = False
+    """A lost life ends the episode in training, as it does under the protocol nature; a score is that of a whole
+    game."""
+    reward: Literal["raw", "sign", "root"] | None = None
+    """What is learnt from, of a reward r: r, its sign, or sign(r) √(|r| / 100); by default the protocol's."""
+    normalization: Literal["none", "exponential"] | None = None
+    """Normalise each observation by the running mean and deviation of its environment; by default the protocol's."""
     log_every: Count = 20_000
     """Agent steps between two rows of metrics.csv."""
     checkpoint_every: Count = 500_000
@@ -97,17 +106,24 @@ class RunConfig:
         return f"{self.name} on {self.env}, protocol {self.protocol}, seed {self.seed}"
 
     @property
-    def _rules(self) -> dict:
-        size = {"height": self.image_size, "width": self.image_size, "stack": self.frame_stack}
-        return size | ({"env_module": self.env_module} if self.env_module else {})
+    def _overrides(self) -> dict:
+        image = {"height": self.image_size, "width": self.image_width or self.image_size, "stack": self.frame_stack}
+        learning = {"episodic_life": self.life_loss or None, "reward": self.reward, "normalization": self.normalization}
+        return image | learning
+
+    @property
+    def rules(self) -> environments.Protocol:
+        """The protocol with the run's own rules in place. Raises ValueError where they do not fit the environment."""
+        return environments.rules_for(self.env, self.protocol, **self._overrides)
 
     def spec(self) -> environments.Spec:
         """What an observation and an action are. Raises ValueError for an environment that cannot be made."""
-        return environments.spec(self.env, self.protocol, **self._rules)
+        return environments.spec(self.env, self.protocol, env_module=self.env_module, **self._overrides)
 
     def make_pool(self, num_envs: int, seed: int, **options) -> environments.Pool:
         """A pool under the run's protocol, with its form of observations."""
-        return environments.make(self.env, self.protocol, num_envs, seed, **self._rules, **options)
+        options |= {"env_module": self.env_module} | self._overrides
+        return environments.make(self.env, self.protocol, num_envs, seed, **options)
 
 
 def option(name: str) -> str:

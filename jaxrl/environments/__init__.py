@@ -2,6 +2,7 @@
 
 from jaxrl.environments.factory import default_protocol as default_protocol
 from jaxrl.environments.factory import make as make
+from jaxrl.environments.factory import rules_for as rules_for
 from jaxrl.environments.factory import spec as spec
 from jaxrl.environments.names import family as family
 from jaxrl.environments.normalization import NormalizerState as NormalizerState

@@ -58,7 +58,7 @@ class AlePool(GymnasiumPool):
     def _emulate(self, action: np.ndarray) -> tuple[np.ndarray, ...]:
         raw, reward, raw_reward, terminated, truncated, _ = super()._emulate(action)
         game_over = terminated & ~truncated  # both is a lost life
-        reward = np.sign(raw_reward) if self.protocol.clip_reward else reward
+        reward = np.sign(raw_reward) if self.protocol.reward == "sign" else reward
         return raw, reward, raw_reward, terminated, truncated, game_over
 
     def _flat(self, observation: np.ndarray) -> np.ndarray:

@@ -191,7 +191,7 @@ def _options(protocol: Protocol, training: bool) -> dict[str, Any]:
         "noop_max": protocol.noop_max,
         "use_fire_reset": protocol.fire_reset,
         "episodic_life": protocol.episodic_life and training,
-        "reward_clip": protocol.clip_reward,
+        "reward_clip": protocol.reward == "sign",
     }
 
 

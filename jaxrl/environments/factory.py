@@ -12,6 +12,7 @@ from jaxrl.environments.protocols import PROTOCOLS, Protocol
 from jaxrl.environments.spaces import Spec
 from jaxrl.nearest import unknown
 
+OVERRIDES = ("height", "width", "stack", "max_episode_steps", "episodic_life", "reward", "normalization")
 TIME_LIMIT = 1000  # of an environment that has none, where a bad policy would play for ever
 
 
@@ -22,13 +23,10 @@ def make(
     seed: int = 0,
     *,
     training: bool = True,
-    height: int | None = None,
-    width: int | None = None,
-    stack: int | None = None,
-    max_episode_steps: int | None = None,
     num_threads: int | None = None,
     render: bool = False,
     env_module: str | None = None,
+    **rules,
 ) -> Pool:
     """Make a pool of environments. The same arguments give the same games, whatever the number of threads.
 
@@ -42,16 +40,17 @@ def make(
         num_envs: N.
         seed: 0 or more; pools of different seeds have nothing in common.
         training: False plays whole games where the protocol has episodic life.
-        height, width, stack, max_episode_steps: in place of the protocol's own; None leaves it.
         num_threads: of the emulators (processes, with ale-py); None for one a core, at most N.
         render: `Pool.render` will be called.
         env_module: the module that registers a Gymnasium environment of one's own when it is imported.
+        rules: height, width, stack, max_episode_steps, episodic_life, reward, normalization, in place of the
+            protocol's own; None leaves it.
 
     Raises:
         ValueError: an unknown environment or protocol (the message names near ones), an environment whose
             observations or actions an agent cannot read, or a number below 1 (the seed: 0).
     """
-    rules = _rules_for(env_id, protocol, height=height, width=width, stack=stack, max_episode_steps=max_episode_steps)
+    rules = rules_for(env_id, protocol, **rules)
     for name, value in {"num_envs": num_envs, "num_threads": num_threads}.items():
         if value is not None:
             _check_at_least(1, name, value)
@@ -68,17 +67,15 @@ def spec(
     env_id: str,
     protocol: str | None = None,
     *,
-    height: int | None = None,
-    width: int | None = None,
-    stack: int | None = None,
     env_module: str | None = None,
+    **rules,
 ) -> Spec:
     """What an observation and an action are, as `make(...).spec` says, without a pool.
 
     Args: as those of `make`.
     Raises: ValueError, as `make`.
     """
-    rules = _rules_for(env_id, protocol, height=height, width=width, stack=stack)
+    rules = rules_for(env_id, protocol, **rules)
     player = _player(env_id, rules, env_module)
     if player is gymnasium_pool:
         return gymnasium_pool.spec(env_id, rules, env_module)
@@ -121,15 +118,21 @@ def _notice(line: str) -> None:
     print(f"jaxrl: {line}.", file=sys.stderr)
 
 
-def _rules_for(env_id: str, protocol: str | None, **overrides: int | None) -> Protocol:
-    """The protocol, with the overrides that are not None in place."""
+def rules_for(env_id: str, protocol: str | None = None, **overrides) -> Protocol:
+    """The protocol, with the overrides that are not None in place.
+
+    Raises: ValueError, as `make`.
+    """
     overrides = {name: value for name, value in overrides.items() if value is not None}
     for name, value in overrides.items():
-        _check_at_least(1, name, value)
+        if name not in OVERRIDES:
+            raise unknown("rule", name, OVERRIDES)
+        if name in ("height", "width", "stack", "max_episode_steps"):
+            _check_at_least(1, name, value)
     rules = _fitting(env_id, default_protocol(env_id) if protocol is None else protocol)
-    image = [name for name in ("height", "width", "stack") if name in overrides]
-    if image and not rules.atari:
-        raise ValueError(f"the protocol {rules.name!r} leaves the observation as it is: no {' or '.join(image)} to set")
+    games = [name for name in ("height", "width", "stack", "episodic_life") if name in overrides]
+    if games and not rules.atari:
+        raise ValueError(f"the protocol {rules.name!r} leaves the environment as it is: no {' or '.join(games)} to set")
     limit = {"max_episode_steps": TIME_LIMIT} if _never_ends(env_id) else {}
     return dataclasses.replace(rules, **limit | overrides)
 

@@ -44,7 +44,7 @@ class Step(NamedTuple):
     """
 
     observation: Array  # [N, *spec.observation.shape]
-    reward: Array  # float32 [N], to learn from: the sign of the raw one, where the protocol clips
+    reward: Array  # float32 [N], to learn from: see `Protocol.reward`
     raw_reward: Array  # float32 [N], the game's own points
     terminated: Array  # bool [N], the episode ended: nothing comes after
     truncated: Array  # bool [N], the time limit cut the episode: its value goes on
@@ -140,6 +140,9 @@ class Pool(ABC):
 
     def _package(self, state, handle, observation, reward, raw_reward, terminated, truncated, game_over):
         truncated = truncated & ~terminated
+        if self.protocol.reward == "root":
+            xp = jnp if isinstance(raw_reward, jax.Array) else np
+            reward = xp.sign(raw_reward) * xp.sqrt(xp.abs(raw_reward) / np.float32(100))
         game_over = game_over | truncated
         step = Step(observation, reward, raw_reward, terminated, truncated, game_over, ~state.done)
         return PoolState(handle, observation, terminated | truncated), step

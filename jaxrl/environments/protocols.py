@@ -5,6 +5,11 @@ A protocol is plain data; it travels with a checkpoint and a results file (`data
 
 from dataclasses import dataclass
 
+from jaxrl.nearest import unknown
+
+REWARDS = ("raw", "sign", "root")
+NORMALIZATIONS = ("none", "exponential")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -22,10 +27,10 @@ class Protocol:
         fire_reset: the last of these frames presses FIRE instead, in a game that has it.
         episodic_life: in training, a lost life ends the episode (not the game).
         max_episode_steps: the time limit of a game; None for the environment's own.
-        clip_reward: `reward` is the sign of `raw_reward`.
+        reward: what is learnt from: "raw", the points r; "sign", sign(r); "root", sign(r) √(|r| / 100).
         normalization: "none", or "exponential" for `normalize`.
 
-    Raises: ValueError for a noop_max or a frame_skip below 1.
+    Raises: ValueError for a noop_max or a frame_skip below 1, or an unknown reward or normalization.
     """
 
     name: str
@@ -39,7 +44,7 @@ class Protocol:
     fire_reset: bool = False
     episodic_life: bool = False
     max_episode_steps: int | None = None
-    clip_reward: bool = False
+    reward: str = "raw"
     normalization: str = "none"
 
     def __post_init__(self):
@@ -47,6 +52,10 @@ class Protocol:
             raise ValueError(f"noop_max must be at least 1, or None for no no-ops, got {self.noop_max}")
         if not 1 <= self.frame_skip[0] <= self.frame_skip[1]:
             raise ValueError(f"frame_skip must be (fewest, most) frames of at least 1, got {self.frame_skip}")
+        if self.reward not in REWARDS:
+            raise unknown("reward", self.reward, REWARDS)
+        if self.normalization not in NORMALIZATIONS:
+            raise unknown("normalization", self.normalization, NORMALIZATIONS)
 
     @property
     def atari(self) -> bool:
@@ -69,7 +78,7 @@ MACHADO = Protocol(
     max_pool=True,
     noop_max=1,
     max_episode_steps=27_000,
-    clip_reward=True,
+    reward="sign",
 )
 
 # Mnih et al. (2015), "Human-level control through deep reinforcement learning", doi:10.1038/nature14236,
@@ -87,7 +96,7 @@ NATURE = Protocol(
     fire_reset=True,
     episodic_life=True,
     max_episode_steps=27_000,
-    clip_reward=True,
+    reward="sign",
 )
 
 # This project's origin: an A3C-LSTM on Gym's Riverraid-v0, that is sticky actions, a random skip of 2, 3 or 4
@@ -101,7 +110,7 @@ ORIGIN = Protocol(
     repeat_action_probability=0.25,
     frame_skip=(2, 4),
     max_episode_steps=10_000,
-    clip_reward=True,
+    reward="sign",
     normalization="exponential",
 )
 

@@ -162,7 +162,7 @@ def begin(agent: Agent, config: RunConfig, checkpoints: Checkpoints) -> tuple[in
 
     Raises: ValueError for a total that lies behind; CheckpointError.
     """
-    protocol, devices = environments.PROTOCOLS[config.protocol], config.device_count
+    protocol, devices = config.rules, config.device_count
     first = partial(loop.first_state, agent, protocol, config.num_envs // devices, devices, config.seed)
     step = checkpoints.latest() if config.resume else None
     if step is None:
