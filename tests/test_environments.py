@@ -286,7 +286,7 @@ def test_rules_in_place_of_the_protocols_own():
     np.testing.assert_array_equal(step.terminated, step.game_over)
     with pytest.raises(ValueError, match="there is no rule 'hight'; did you mean height"):
         make(GAME, hight=24)
-    with pytest.raises(ValueError, match="no episodic_life to set"):
+    with pytest.raises(ValueError, match="leaves the environment as it is: no .*episodic_life to set"):
         dataclasses.replace(config, env="CartPole-v1", protocol="control").spec()
 
 
