@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxrl import parallel
+from jaxrl import agents, parallel
 from jaxrl.algorithms import a3c, actor_critic
 from jaxrl.networks import ActorCriticLSTM
 from jaxrl.rollout import Row, Trajectory
@@ -187,3 +189,18 @@ def test_policy_samples_in_proportion_and_greedily():
     np.testing.assert_allclose(np.bincount(a, minlength=ACTIONS) / 4000, jax.nn.softmax(logits[0, 0]), atol=0.03)
     a, _ = act(params, memory, observation, first, jax.random.key(1), greedy=True)
     assert np.all(a == jnp.argmax(logits[0, 0]))
+
+
+@pytest.mark.parametrize("decay", [True, False])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_the_entropys_weight_goes_linearly_to_its_last_one(optimizer, decay):
+    config = dataclasses.replace(
+        agents.a3c.preset(None, "CartPole-v1"), num_envs=4, t_max=5, num_workers=1, total_steps=10 * 4 * 5,
+        entropy_coefficient=0.02, entropy_final=0.01, optimizer=optimizer, learning_rate_decay=decay,
+    )  # fmt: skip
+    rule, gradient = agents.on_policy.optimizer_of(config), {"w": jnp.ones(2)}
+    statistics, found = rule.init(gradient), []
+    for _ in range(12):
+        found.append(float(agents.on_policy.entropy_coefficient(config, statistics)))
+        statistics = rule.update(gradient, statistics)[1]
+    np.testing.assert_allclose(found, [*np.linspace(0.02, 0.01, 11), 0.01], rtol=1e-5)

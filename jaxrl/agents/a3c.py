@@ -76,7 +76,9 @@ def make(config: Config, spec) -> Agent:
         return *a3c.act(network, copies, memory, observation, first, key, map_workers), ()
 
     def learn(learner, segments, key):
-        return a3c.update(learner, segments, network, optimizer, config.hyperparameters, map_workers, axis_names)
+        beta = on_policy.entropy_coefficient(config, learner.optimizer)
+        hyper = config.hyperparameters._replace(entropy_coefficient=beta)
+        return a3c.update(learner, segments, network, optimizer, hyper, map_workers, axis_names)
 
     return on_policy.agent(
         config,

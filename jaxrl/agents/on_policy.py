@@ -33,6 +33,8 @@ class Config(RunConfig):
     """Discount of a reward one agent step later."""
     entropy_coefficient: NotNegative = 0.01
     """Weight of the policy's entropy in the loss."""
+    entropy_final: NotNegative | None = None
+    """Weight of the entropy at total_steps, which it reaches linearly; by default it stays as it is."""
     optimizer_epsilon: Positive | None = None
     """ε in the optimiser's denominator; by default 1e-8 for Adam and 0.1 for RMSProp."""
     max_grad_norm: PositiveOrInfinite = 50.0
@@ -91,6 +93,14 @@ def optimizer_of(config: Config) -> optax.GradientTransformation:
     """Clipped Adam or RMSProp."""
     rule, eps = {"adam": (optax.adam, 1e-8), "rmsprop": (partial(optax.rmsprop, decay=0.99), 0.1)}[config.optimizer]
     return clipped(config, partial(rule, eps=config.optimizer_epsilon or eps))
+
+
+def entropy_coefficient(config: Config, statistics):
+    """The weight of the entropy in the next update, from the optimiser's statistics, which count the updates."""
+    if config.entropy_final is None:
+        return config.entropy_coefficient
+    updates = optax.tree.get_all_with_path(statistics, "count")[0][1]  # several parts count, all alike
+    return optax.linear_schedule(config.entropy_coefficient, config.entropy_final, config.total_updates)(updates)
 
 
 def network_of(config: Config, spec) -> ActorCriticLSTM:

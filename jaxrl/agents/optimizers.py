@@ -17,4 +17,6 @@ def clipped(config: RunConfig, rule: Callable[..., optax.GradientTransformation]
     rate = config.learning_rate
     if config.learning_rate_decay:
         rate = optax.linear_schedule(rate, 0.0, config.total_updates)
+    elif getattr(config, "entropy_final", None) is not None:
+        rate = optax.constant_schedule(rate)  # which counts updates, as RMSProp does not
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), rule(rate))

@@ -49,13 +49,14 @@ def check(config: Config, spec):
 def make(config: Config, spec) -> Agent:
     """REINFORCE for an environment."""
     network, optimizer = on_policy.network_of(config, spec), on_policy.optimizer_of(config)
-    hyper = reinforce.Hyperparameters(config.gamma, config.entropy_coefficient)
     axis_names = parallel.axis_names(config.device_count)
 
     def init(key):
         return descent.init(on_policy.init_params(network, spec, key), optimizer)
 
     def learn(learner, trajectory, key):
+        beta = on_policy.entropy_coefficient(config, learner.optimizer)
+        hyper = reinforce.Hyperparameters(config.gamma, beta)
         return reinforce.update(learner, trajectory, network, optimizer, hyper, axis_names)
 
     return on_policy.agent(config, network, init, learn)
