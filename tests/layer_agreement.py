@@ -69,13 +69,17 @@ def slot(case, place) -> int:
     return sum(a is not None and a[1] in ROLES for a in case.arrays[:place])
 
 
-def left_out(way, case, dirty, result):
-    """For each entry of a result whether it need only be finite: the gradients in the weights of dirty rows."""
-    nowhere = jax.tree.map(lambda leaf: np.zeros(leaf.shape, bool), result)
+def left_out(way, case, one, dirty, truth):
+    """For each entry of a result whether it need only be finite: gradients in the weights of rows that are dirty.
+
+    And those that would be infinite in a weight of 0, though nothing large is in the row.
+    """
+    nowhere = jax.tree.map(lambda leaf: np.zeros(leaf.shape, bool), truth)
     if dirty is None:
         return nowhere
-    slopes = nowhere[1] if way.order == 1 else nowhere
-    slopes = tuple(dirty if i == slot(case, weight_of(case)) else a for i, a in enumerate(slopes))
+    place, slopes = slot(case, weight_of(case)), truth[1] if way.order == 1 else truth
+    absent = dirty | (one.args[weight_of(case)] == 0) & ~np.isfinite(slopes[place])
+    slopes = tuple(absent if i == place else np.zeros(a.shape, bool) for i, a in enumerate(slopes))
     return (nowhere[0], slopes) if way.order == 1 else slopes
 
 
@@ -200,7 +204,7 @@ class Programs:
         truth = self.references("truth", exact)
         usual = truth if way.dtype == "float64" else self.references("reference", clean)
         moved = self.references("truth", [one._replace(args=rounded(one.args, way.dtype)) for one in exact])
-        exempt = [left_out(way, case, *both) for both in zip(dirty, truth, strict=True)]
+        exempt = [left_out(way, case, *each) for each in zip(exact, dirty, truth, strict=True)]
         expected = (combined(way, case, results) for results in (usual, truth, moved, exempt))
         leaves = zip(*map(jax.tree.leaves, (got, *expected)), strict=True)
         return worst([judge(way, "1e30" not in kinds, *leaf) for leaf in leaves])

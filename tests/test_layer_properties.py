@@ -45,7 +45,7 @@ class Findings:
 
     def __init__(self, name: str, seen=(), ways=(), wrong=(), held=0, entries=0, worst=(0.0, None)):
         self.name, self.seen, self.ways, self.wrong = name, set(seen), collections.Counter(ways), list(wrong)
-        self.held, self.entries, self.worst = held, entries, tuple(worst)
+        self.held, self.entries, self.worst = held, entries, (float(worst[0]), worst[1])  # of a file, "inf"
 
     def check(self, way: Way, case):
         """Add a layer with all its kinds of entries."""
