@@ -4,7 +4,8 @@ The truth is the reference in float64 of the very arguments. A leaf of a result 
 argument) is right where its largest error, over all entries whose truth is a finite number, is at most the sum of
 
 - twice the error of autodiff of the reference in the same type (in float64, which has no better truth: 0);
-- rounding: `ULPS` times the type's epsilon, in float64 `BOUND64`, times the largest entry of the leaf or 1;
+- rounding: `ULPS` times the type's epsilon times the largest entry of the leaf, or 1; in float64, where autodiff's own
+  error is not known, `BOUND64` times the largest entry of the leaf or of an argument, or 1;
 - `MOVES` times what the truth moves by when each argument is rounded at random, equal entries alike, and denormal
   numbers count as 0: where that is much, no digits are left to be right in.
 
@@ -113,10 +114,10 @@ class Judgement(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def judge(way, digits, got, usual, truth, moved, exempt) -> Judgement:
+def judge(way, digits, largest, got, usual, truth, moved, exempt) -> Judgement:
     """Of one leaf: what the layer gives, autodiff in the same type, the truth, and the truth of rounded arguments.
 
-    Without `digits` any number is as right as another.
+    Without `digits` any number is as right as another. The largest argument is `largest`.
     """
     if got.shape != truth.shape or got.dtype != jnp.dtype(way.dtype):
         return Judgement(np.inf, 0, got.size, f"{got.dtype}{got.shape} for {way.dtype}{truth.shape}")
@@ -128,8 +129,8 @@ def judge(way, digits, got, usual, truth, moved, exempt) -> Judgement:
     held = in_range & np.isfinite(usual) & np.isfinite(moved) & ~exempt
     size = max(np.max(np.abs(truth[in_range]), initial=0), 1)
     wrong = lambda other: np.max(np.abs(other - truth)[held], initial=0)  # noqa: E731
-    rounding = BOUND64 if way.dtype == "float64" else ULPS * way.eps
-    bound = 2 * wrong(usual) + MOVES * wrong(moved) + rounding * size
+    rounding = BOUND64 * max(size, largest) if way.dtype == "float64" else ULPS * way.eps * size
+    bound = 2 * wrong(usual) + MOVES * wrong(moved) + rounding
     excess = np.abs(got - truth) / bound
     as_infinite = (got == np.sign(truth) * np.inf) | (got == usual) | np.isnan(got) & np.isnan(usual)
     number = np.isfinite(got) & (not digits)
@@ -207,7 +208,7 @@ class Programs:
         exempt = [left_out(way, case, *each) for each in zip(exact, dirty, truth, strict=True)]
         expected = (combined(way, case, results) for results in (usual, truth, moved, exempt))
         leaves = zip(*map(jax.tree.leaves, (got, *expected)), strict=True)
-        return worst([judge(way, "1e30" not in kinds, *leaf) for leaf in leaves])
+        return worst([judge(way, "1e30" not in kinds, largest(exact), *leaf) for leaf in leaves])
 
 
 def on_host(tree):
@@ -218,6 +219,12 @@ def on_host(tree):
 def wide(one):
     """The example in float64."""
     return on_host(Example(cast(one.args, np.float64), jax.tree.map(lambda leaf: leaf.astype(np.float64), one.given)))
+
+
+def largest(ones) -> float:
+    """The largest entry of an argument with a gradient that is not beyond sums."""
+    sizes = (np.abs(np.asarray(a)) for one in ones for a in free(one.args))
+    return max(np.max(size, initial=0, where=size < 1e15) for size in sizes)
 
 
 def worst(leaves) -> Judgement:

@@ -153,13 +153,13 @@ LEAVES = {  # what the layer gives, autodiff in float32, the truth, and whether 
 @pytest.mark.parametrize(("got", "usual", "truth", "right"), LEAVES.values(), ids=LEAVES)
 def test_what_is_right(got, usual, truth, right):
     leaf = np.array(got, np.float32), np.array(usual, np.float32), np.array(truth, np.float64)
-    assert (judge(WAY, True, *leaf, leaf[-1], np.zeros(2, bool)).excess <= 1) == right
-    assert judge(WAY._replace(dtype="bfloat16"), True, *leaf, leaf[-1], np.zeros(2, bool)).excess == np.inf
+    assert (judge(WAY, True, 1, *leaf, leaf[-1], np.zeros(2, bool)).excess <= 1) == right
+    assert judge(WAY._replace(dtype="bfloat16"), True, 1, *leaf, leaf[-1], np.zeros(2, bool)).excess == np.inf
 
 
 def test_where_rounding_the_arguments_moves_the_truth_no_digits_are_asked_for():
     leaf = np.float32([1.01]), np.float32([1.0]), np.ones(1), np.full(1, 1.02), np.zeros(1, bool)
-    assert judge(WAY, True, *leaf).excess < 1
+    assert judge(WAY, True, 1, *leaf).excess < 1
 
 
 def part(name: str, number: int, seed: int, folder: Path):
