@@ -14,9 +14,18 @@ REDUCTIONS = "mean", "sum", "none"
 
 
 def weighed(loss, inputs, rows, weight=None, reduction=None) -> jax.Array:
-    """Σ weight · loss(*inputs), where `loss` gives one number for each of the rows; or what the reduction says."""
+    """Σ weight · loss(*inputs), where `loss` gives one number for each of the rows; or what the reduction says.
+
+    Half precision is computed in float32: in sums that cancel, as that of an entropy's gradient, it has no digits left.
+    """
     if reduction is not None and reduction not in REDUCTIONS:
         raise unknown("reduction", reduction, REDUCTIONS)
+    dtype = inputs[0].dtype
+    inputs = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) if x.dtype == dtype else x for x in inputs]
+    return _weighed(loss, inputs, rows, weight, reduction).astype(dtype)
+
+
+def _weighed(loss, inputs, rows, weight, reduction):
     mean = weight is None if reduction is None else reduction == "mean"
     share = 1 / max(math.prod(rows), 1) if mean else 1.0
     if weight is None:
