@@ -82,6 +82,11 @@ def stack(trees):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
+def unstack(tree) -> tuple:
+    """`stack` undone."""
+    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(jax.tree.leaves(tree)[0].shape[0]))
+
+
 def repeat(make, device_count: int):
     """The arrays of `make()` once for each device, [device_count, ...], made there without a copy."""
     mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))

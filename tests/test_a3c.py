@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -204,3 +205,32 @@ def test_the_entropys_weight_goes_linearly_to_its_last_one(optimizer, decay):
         found.append(float(agents.on_policy.entropy_coefficient(config, statistics)))
         statistics = rule.update(gradient, statistics)[1]
     np.testing.assert_allclose(found, [*np.linspace(0.02, 0.01, 11), 0.01], rtol=1e-5)
+
+
+@pytest.mark.parametrize("network, shape", [(NETWORK, (20, 20, 1)), (ActorCriticLSTM(3, hidden=8, widths=(6,)), (4,))])
+def test_learning_goes_back_through_what_acting_computed(network, shape):
+    """The gradient from what was kept is that of another forward pass, and the compiled one has no forward pass."""
+    rng = np.random.default_rng(5)
+    observation = jnp.asarray(rng.integers(0, 256, (T + 1, B, *shape)), jnp.uint8)
+    first = jnp.asarray([[True, False], [False, False], [False, True], [False, False], [False, False]])
+    start = tuple(jnp.asarray(rng.normal(size=(B, 8)), jnp.float32) for _ in range(2))
+    params = network.init(jax.random.key(0), observation[:1], start, first[:1])
+    memory, kept, a_t = start, [], []
+    for t in range(T):
+        act = jax.jit(partial(actor_critic.act_and_keep, network))
+        a, memory, of_step = act(params, memory, observation[t], first[t], jax.random.key(t))
+        kept.append(of_step)
+        a_t.append(a)
+    r_t = jnp.asarray(rng.normal(size=(T, B)), jnp.float32)
+    done, valid = jnp.zeros((T, B), bool).at[1, 1].set(True), jnp.ones((T, B), bool).at[2, 1].set(False)
+    row = Row(first[:-1], jnp.stack(a_t), r_t, done, done, valid)
+    again = Trajectory(start, observation[:-1], row, (), observation[-1], first[-1])
+    gradient = jax.jit(jax.value_and_grad(actor_critic.loss, has_aux=True), static_argnums=(1, 3))
+    expected, of_kept = (
+        gradient(params, network, again._replace(extras=extras), HYPER) for extras in ((), parallel.stack(kept))
+    )
+    for ours, theirs in zip(jax.tree.leaves(of_kept), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * np.abs(theirs).max())
+    changed = parallel.stack(kept)._replace(activations=tuple(2 * y for y in parallel.stack(kept).activations))
+    other = gradient(params, network, again._replace(extras=changed), HYPER)
+    assert max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (other[1], expected[1])), strict=True)) > 1e-4

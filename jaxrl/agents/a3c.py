@@ -73,7 +73,7 @@ def make(config: Config, spec) -> Agent:
         return a3c.init(on_policy.init_params(network, spec, key), config.num_workers, optimizer)
 
     def act(copies, memory, observation, first, key):
-        return *a3c.act(network, copies, memory, observation, first, key, map_workers), ()
+        return a3c.act(network, copies, memory, observation, first, key, map_workers)
 
     def learn(learner, segments, key):
         beta = on_policy.entropy_coefficient(config, learner.optimizer)

@@ -115,12 +115,17 @@ def image_of(config) -> tuple[int, int, int] | None:
 
 
 def needed_for_images(config, shape) -> int:
-    """Bytes of the emulators, of a trajectory's images, and of the first convolution over a batch of them."""
+    """Bytes of the emulators, of a trajectory's images and of what is kept of acting, and of the first convolution.
+
+    What is kept are the outputs of all convolutions: 4/3 of those of the first, where each has a stride of 2.
+    """
     if shape is None:
         return config.num_envs * SMALL_GAME
     learnt = max(config.num_envs, config.images_learnt)
     images = config.num_envs * config.images_held * math.prod(shape)
-    return config.num_envs * EMULATOR + images + learnt * shape[0] * shape[1] * 4 * (shape[2] + CHANNELS)
+    pixels = 4 * shape[0] * shape[1]
+    kept = config.images_kept * pixels * CHANNELS * 4 // 3
+    return config.num_envs * EMULATOR + images + kept + learnt * pixels * (shape[2] + CHANNELS)
 
 
 def check_learner(init):

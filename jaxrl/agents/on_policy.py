@@ -50,6 +50,11 @@ class Config(RunConfig):
         return self.t_max
 
     @property
+    def images_kept(self) -> int:
+        """Observations of which acting keeps what learning goes back through."""
+        return self.num_envs * self.t_max
+
+    @property
     def images_learnt(self) -> int:
         """Observations in one update."""
         return self.num_envs * self.t_max // self.updates_per_turn
@@ -124,7 +129,7 @@ def agent(config: Config, network, init, learn, **own) -> Agent:
     """
 
     def act(params, memory, observation, first, key):
-        return *actor_critic.act(network, params, memory, observation, first, key), ()
+        return actor_critic.act_and_keep(network, params, memory, observation, first, key)
 
     def params_of(learner):
         return learner.params

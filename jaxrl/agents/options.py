@@ -96,6 +96,11 @@ class RunConfig:
         return 1
 
     @property
+    def images_kept(self) -> int:
+        """Observations of which acting keeps what learning goes back through."""
+        return 0
+
+    @property
     def images_learnt(self) -> int:
         """Observations in one update."""
         return 1

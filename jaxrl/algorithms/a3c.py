@@ -46,21 +46,25 @@ def act(network, copies, memory, observation, first, key, map_workers):
       memory, observation, first: of all N environments.
       map_workers: how a function is mapped over the workers, `parallel.map_groups`.
 
-    Returns: actions int32 [N], and the memory after.
+    Returns: actions int32 [N], the memory after, and of each worker what its backward pass needs, [N / W, ...] a leaf.
     """
     num_workers = jax.tree.leaves(copies)[0].shape[0]
     keys = jax.random.split(key, num_workers)
     of_workers = parallel.split_groups((memory, observation, first), num_workers)
-    acting = map_workers(lambda copy, seen, key: actor_critic.act(network, copy, *seen, key))
-    return parallel.join_groups(acting(copies, of_workers, keys))
+    acting = map_workers(lambda copy, seen, key: actor_critic.act_and_keep(network, copy, *seen, key))
+    a, memory, kept = acting(copies, of_workers, keys)
+    return *parallel.join_groups((a, memory)), parallel.unstack(kept)
 
 
 def split_workers(trajectory: Trajectory, num_workers: int) -> Trajectory:
-    """The trajectory of each worker's environments, [W, ...] a leaf, from that of all, side by side as in `act`."""
+    """The trajectory of each worker's environments, [W, ...] a leaf, from that of all, side by side as in `act`.
+
+    The extras are apart for each worker already; they are large, and stay as they are.
+    """
     memory, observation, row, extras, *after = trajectory
-    steps = parallel.split_groups((observation, row, extras), num_workers, axis=1)
+    steps = parallel.split_groups((observation, row), num_workers, axis=1)
     memory, *after = parallel.split_groups((memory, *after), num_workers)
-    return Trajectory(memory, *steps, *after)
+    return Trajectory(memory, *steps, extras, *after)
 
 
 def update(state: State, segments: Trajectory, network, optimizer, hyper, map_workers, axis_names=()):
@@ -75,6 +79,7 @@ def update(state: State, segments: Trajectory, network, optimizer, hyper, map_wo
 
     Returns: the state after, and the report averaged over workers.
     """
+    segments = segments._replace(extras=parallel.stack(segments.extras) if segments.extras else ())
     gradient = jax.value_and_grad(actor_critic.loss, has_aux=True)
     (_, reports), gradients = map_workers(lambda copy, segment: gradient(copy, network, segment, hyper))(
         state.copies, segments

@@ -44,6 +44,19 @@ def act(network, params, memory, observation, first, key=None):
     return a.astype(jnp.int32), memory
 
 
+def act_and_keep(network, params, memory, observation, first, key):
+    """The same as `act`, and what the backward pass needs of it, [N, ...] a leaf: it takes the gradient at `params`."""
+    logits, _, memory, kept = network.apply(params, observation[None], memory, first[None], keep=True)
+    a = jax.random.categorical(key, logits[0])
+    return a.astype(jnp.int32), memory, jax.tree.map(lambda leaf: leaf[0], kept)
+
+
+def forward(params, network, trajectory: Trajectory):
+    """Logits, values and the memory after of a trajectory; what acting kept is not computed again."""
+    known = {"known": trajectory.extras} if trajectory.extras else {}
+    return network.apply(params, trajectory.observation, trajectory.memory, trajectory.row.first, **known)
+
+
 def policy(network) -> Policy:
     """How a trained network acts: it samples from π, or takes its most likely action."""
 
@@ -62,10 +75,13 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
     same network, held constant. At a terminal step nothing follows; at a truncated one the value of the final
     observation does, which is the value that the next (reset) row sees.
 
+    The gradient is taken at the parameters that acted, so what acting computed need not be computed again: where the
+    trajectory's extras are what `act_and_keep` kept, only the way back is left.
+
     Returns: the scalar L, and a dict of scalars.
     """
     row = trajectory.row
-    logits, v_tm1, memory = network.apply(params, trajectory.observation, trajectory.memory, row.first)
+    logits, v_tm1, memory = forward(params, network, trajectory)
     _, v_end, _ = network.apply(params, trajectory.next_observation[None], memory, trajectory.next_first[None])
     v_t = jnp.concatenate([v_tm1[1:], v_end])
     discount_t = hyper.gamma * (1.0 - row.terminated)

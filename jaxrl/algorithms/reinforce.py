@@ -48,7 +48,7 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
     Returns: the scalar L, and a dict of scalars.
     """
     row = trajectory.row
-    logits, _, _ = network.apply(params, trajectory.observation, trajectory.memory, row.first)
+    logits, _, _ = actor_critic.forward(params, network, trajectory)
     g_t, b_t = returns(row, hyper.gamma)
     weight = row.valid / row.valid.shape[1]
     value = actor_critic_loss(logits, b_t, row.a_t, g_t - b_t, g_t, weight, hyper.entropy_coefficient, 0.0)

@@ -25,6 +25,7 @@ from jaxrl.layers.gru import gru_cell as gru_cell
 from jaxrl.layers.linear import linear as linear
 from jaxrl.layers.lstm import lstm as lstm
 from jaxrl.layers.lstm import lstm_cell as lstm_cell
+from jaxrl.layers.lstm import lstm_states as lstm_states
 from jaxrl.layers.noisy import factorized_noise as factorized_noise
 from jaxrl.layers.noisy import noisy_linear as noisy_linear
 from jaxrl.layers.normalization import batch_norm as batch_norm

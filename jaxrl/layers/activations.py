@@ -32,7 +32,15 @@ def _elu(x, alpha):
 _elu.defvjp(_elu_fwd, _elu_bwd)
 
 
-def elu(x, alpha=1.0) -> jax.Array:
+@partial(custom_vjp, nondiff_argnums=(1,))
+def _elu_known(x, alpha, y):
+    return y
+
+
+_elu_known.defvjp(lambda x, alpha, y: (y, y), lambda alpha, y, dy: (*_elu_bwd(alpha, y, dy), None))
+
+
+def elu(x, alpha=1.0, known=None) -> jax.Array:
     """Exponential linear unit, elementwise.
 
         y = x  (x > 0),   α (eˣ − 1)  (x ≤ 0)
@@ -45,11 +53,17 @@ def elu(x, alpha=1.0) -> jax.Array:
     Args:
       x: any shape.
       alpha: a Python number above 0, the negated limit for x → −∞.
+      known: y, where it was computed before. The gradient needs no more, so what computes x drops out of a compiled
+        gradient.
 
-    Raises: ValueError when alpha is not above 0, TypeError when x is not floating-point.
+    Raises: ValueError when alpha is not above 0 or known of another shape, TypeError when x is not floating-point.
     """
     (x,) = checks.floating(x=x)
-    return _elu(x, checks.positive(", or the output does not tell the branch", alpha=alpha))
+    alpha = checks.positive(", or the output does not tell the branch", alpha=alpha)
+    if known is None:
+        return _elu(x, alpha)
+    checks.shape("known", known, x.shape, "that of x")
+    return _elu_known(x, alpha, lax.stop_gradient(known))
 
 
 def plain_sigmoid(x):

@@ -120,7 +120,31 @@ def _lstm(x, h_0, c_0, w_ih, w_hh, b, reset):
 _lstm.defvjp(_lstm_fwd, _lstm_bwd)
 
 
-def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _lstm_known_fwd(x, h_0, c_0, w_ih, w_hh, b, reset, known):
+    y, cells, gates = known
+    return (y, (y[-1], cells[-1])), (x, h_0, c_0, w_ih, w_hh, b is not None, reset, y, cells, gates)
+
+
+@custom_vjp
+def _lstm_known(x, h_0, c_0, w_ih, w_hh, b, reset, known):
+    return _lstm_known_fwd(x, h_0, c_0, w_ih, w_hh, b, reset, known)[0]
+
+
+_lstm_known.defvjp(_lstm_known_fwd, lambda residuals, cotangents: (*_lstm_bwd(residuals, cotangents), None))
+
+
+def lstm_states(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the backward pass of `lstm` keeps of the same arguments: y [T, B, H], c [T, B, H], and the gates [T, B, 4H].
+
+    Time is a plain axis: the states of a sequence are those of its parts, one after the other. No gradient flows
+    through them; they are what `lstm` takes as `known`.
+    """
+    x, h_0, c_0, w_ih, w_hh, b, reset = _check_sequence(x, h_0, c_0, w_ih, w_hh, b, reset)
+    *_, y, cells, gates = _lstm_fwd(*lax.stop_gradient((x, h_0, c_0, w_ih, w_hh, b, reset)))[1]
+    return y, cells, gates
+
+
+def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None, known=None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """The LSTM over a sequence; the equations stand at the head of this module.
 
     Only h w_hh has to wait for the step before: x w_ih is one product over the whole sequence. Backward likewise:
@@ -138,16 +162,26 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None) -> tuple[jax.Array, tuple[jax.A
       w_hh: [H, 4H].
       b: [4H], or None.
       reset: bool [T, B], or None for no reset.
+      known: `lstm_states` of these arguments, where they were computed before: only the way back is left to be done.
 
     Returns: y [T, B, H], the h of each step, and the last (h, c).
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
+    x, h_0, c_0, w_ih, w_hh, b, reset = _check_sequence(x, h_0, c_0, w_ih, w_hh, b, reset)
+    if known is None:
+        return _lstm(x, h_0, c_0, w_ih, w_hh, b, reset)
+    for name, array, width in zip(("y", "cells", "gates"), known, (1, 1, 4), strict=True):
+        checks.shape(f"known {name}", array, (*x.shape[:2], width * h_0.shape[-1]), "of `lstm_states`")
+    return _lstm_known(x, h_0, c_0, w_ih, w_hh, b, reset, lax.stop_gradient(known))
+
+
+def _check_sequence(x, h_0, c_0, w_ih, w_hh, b, reset):
     x, h_0, c_0, w_ih, w_hh, b = _check(x, h_0, c_0, w_ih, w_hh, b, leading=2)
     if reset is not None:
         checks.shape("reset", reset, x.shape[:2], "one flag for each step and stream of x")
         reset = jnp.asarray(reset, bool)
-    return _lstm(x, h_0, c_0, w_ih, w_hh, b, reset)
+    return x, h_0, c_0, w_ih, w_hh, b, reset
 
 
 def _check(x, h, c, w_ih, w_hh, b, leading):

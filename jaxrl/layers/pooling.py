@@ -27,6 +27,11 @@ class Window(NamedTuple):
     padding: tuple
     sizes: tuple
 
+    def tiles(self):
+        """Whether every position is in one window and no more, and there is no padding."""
+        each = zip(self.sizes, self.window, self.stride, self.padding, strict=True)
+        return all(k == s and n % k == 0 and not any(p) for n, k, s, p in each)
+
     def taps(self):
         """All taps (i, j), row by row."""
         return [(i, j) for i in range(self.window[0]) for j in range(self.window[1])]
@@ -159,7 +164,16 @@ def _avg_fwd(window, count_padding, x):
 
 
 def _avg_bwd(window, count_padding, _, dy):
-    return (_spread(window, lambda number, each: each, _over_count(window, count_padding, dy)),)
+    each = _over_count(window, count_padding, dy)
+    return (_repeated(window, each) if window.tiles() else _spread(window, lambda number, each: each, each),)
+
+
+def _repeated(window, a):
+    """a [B, H', W', C] at each position of its window, [B, H, W, C], where windows tile the image."""
+    batch, rows, cols, channels = a.shape
+    (h, w), sizes = window.window, window.sizes
+    a = jnp.broadcast_to(a[:, :, None, :, None], (batch, rows, h, cols, w, channels))
+    return a.reshape(batch, *sizes, channels)
 
 
 @partial(custom_vjp, nondiff_argnums=(0, 1))

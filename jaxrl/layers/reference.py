@@ -48,8 +48,11 @@ def _step(z, h, c, w_hh):
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None):
-    """See `jaxrl.layers.lstm`. The input's product stands outside the loop, where it is faster."""
+def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None, known=None):
+    """See `jaxrl.layers.lstm`; `known` is not made use of.
+
+    The input's product stands outside the loop, where it is faster.
+    """
     z = linear(x, w_ih, b)
     reset = jnp.zeros(x.shape[:2], bool) if reset is None else reset
 
@@ -62,8 +65,8 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None):
     return y, last
 
 
-def elu(x, alpha=1.0):
-    """See `jaxrl.layers.elu`."""
+def elu(x, alpha=1.0, known=None):
+    """See `jaxrl.layers.elu`; `known` is not made use of."""
     return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.where(x > 0, 0, x)))
 
 

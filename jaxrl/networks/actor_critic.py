@@ -1,12 +1,27 @@
 """Actor-critic networks: the logits of a policy, and values."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxrl import layers
 from jaxrl.networks import heads, torsos
 from jaxrl.networks.modules import LSTM, unit_range
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs of a forward pass, which acting has done: for T steps of B environments.
+
+    Attributes:
+      activations: the output of each ELU, [T, B, ...].
+      states: `layers.lstm_states`, [T, B, ...] a leaf.
+    """
+
+    activations: tuple[jax.Array, ...]
+    states: tuple[jax.Array, jax.Array, jax.Array]
 
 
 class ActorCriticLSTM(nn.Module):
@@ -35,22 +50,40 @@ class ActorCriticLSTM(nn.Module):
         return jnp.zeros((batch, self.hidden)), jnp.zeros((batch, self.hidden))
 
     @nn.compact
-    def __call__(self, observation, memory, first):
+    def __call__(self, observation, memory, first, known: Kept | None = None, keep: bool = False):
         """Logits and values of a sequence, and the memory after it.
+
+        The gradient of a sequence that the same parameters acted in needs no second forward pass: with `known` what
+        acting kept takes the place of the convolutions and of the loop over time. Second derivatives need it.
 
         Args:
           observation: [T, B, H, W, C] or [T, B, F].
           memory: (h, c), each [B, hidden], before the sequence.
           first: bool [T, B]; the memory is zeroed before a step that begins an episode.
+          known: what `keep` gave of the same parameters and arguments, step by step.
+          keep: return that too; nothing is differentiated then.
 
-        Returns: logits [T, B, A], values [T, B], memory.
+        Returns: logits [T, B, A], values [T, B], memory; with `keep` also a Kept.
 
         Raises: ValueError on an observation of another form.
         """
+        outputs, of_acting = [], iter(() if known is None else known.activations)
+
+        def elu(x):
+            y = next(of_acting, None)
+            outputs.append(layers.elu(x, known=None if y is None else lax.collapse(y, 0, 2)))
+            return outputs[-1]
+
         x = unit_range(lax.collapse(observation, 0, 2))
         if torsos.is_images(x):
-            x = torsos.a3c_convolutions(x, self.features)
+            x = torsos.a3c_convolutions(x, self.features, elu)
         else:
-            x = torsos.mlp(x, self.widths, activation=layers.elu)
-        x, memory = LSTM(self.hidden, name="lstm")(x.reshape(*first.shape, x.shape[-1]), memory, first)
-        return *heads.policy_and_value(x, self.num_actions), memory
+            x = torsos.mlp(x, self.widths, activation=elu)
+        x = x.reshape(*first.shape, x.shape[-1])
+        lstm = LSTM(self.hidden, name="lstm")
+        if not keep:
+            x, memory = lstm(x, memory, first, None if known is None else known.states)
+            return *heads.policy_and_value(x, self.num_actions), memory
+        x, memory, states = lstm(x, memory, first, keep=True)
+        activations = tuple(y.reshape(*first.shape, *y.shape[1:]) for y in outputs)
+        return *heads.policy_and_value(x, self.num_actions), memory, Kept(activations, states)

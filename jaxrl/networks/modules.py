@@ -79,14 +79,18 @@ class LSTM(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x, memory, first):
+    def __call__(self, x, memory, first, known=None, keep=False):
+        """y [T, B, features] and the memory after; with `keep` also `layers.lstm_states`, which `known` takes."""
         checks.widths(features=self.features)
         h_0, c_0 = memory
         bound = initializers.uniform_hidden(self.features)
         w_ih = self.param("w_ih", bound, (x.shape[-1], 4 * self.features))
         w_hh = self.param("w_hh", bound, (self.features, 4 * self.features))
         b = self.param("b", nn.initializers.zeros, (4 * self.features,))
-        return layers.lstm(x, h_0, c_0, w_ih, w_hh, b, first)
+        if not keep:
+            return layers.lstm(x, h_0, c_0, w_ih, w_hh, b, first, known)
+        y, cells, gates = layers.lstm_states(x, h_0, c_0, w_ih, w_hh, b, first)
+        return y, (y[-1], cells[-1]), (y, cells, gates)
 
 
 class BatchNorm(nn.Module):
