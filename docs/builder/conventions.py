@@ -288,4 +288,7 @@ EMPTY = [
 KINDS = {"kink": KINK, "tie": TIE, "padding": PADDING, "infinity": INFINITY, "NaN": NANS, "weight 0": WEIGHT,
          "index": INDEX, "empty": EMPTY}  # fmt: skip
 ROWS = [row for rows in KINDS.values() for row in rows]
-NONE = {"factorized_noise": "random numbers from finite ones, without a gradient"}  # public, without a convention
+NONE = {  # public, without a convention
+    "factorized_noise": "random numbers from finite ones, without a gradient",
+    "lstm_states": "what `lstm` keeps, without a gradient",
+}
