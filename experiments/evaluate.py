@@ -124,7 +124,7 @@ def played_as(config: Config, trained: RunConfig) -> RunConfig:
         rules = trained.rules
         size = {"image_size": rules.height, "image_width": rules.width, "frame_stack": rules.stack}
     env, protocol = config.env or trained.env, config.protocol or trained.protocol
-    return dataclasses.replace(trained, env=env, protocol=protocol, **size)
+    return dataclasses.replace(trained, env=env, protocol=protocol, life_loss=False, **size)
 
 
 def output_of(config: Config) -> Path:

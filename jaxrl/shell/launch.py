@@ -78,7 +78,8 @@ def train(algorithm: ModuleType, config: RunConfig):
 def train_in_folder(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop) -> Trained:
     """The same but for the video, in a folder that is this process's."""
     preset = f", preset {config.preset}" if config.preset else ""
-    print(f"{config.introduction}{preset}; the run is in {run_dir}", flush=True)
+    lives = "; a lost life ends an episode of training, a score is that of a whole game" if config.life_loss else ""
+    print(f"{config.introduction}{preset}{lives}; the run is in {run_dir}", flush=True)
     trained = run(agent, config, run_dir, stop)
     print(last_words(config, trained, stop), flush=True)
     return trained
