@@ -62,6 +62,13 @@ def evaluate(run_dir, **options) -> dict:
     return json.loads(script.output_of(config).read_text())
 
 
+def test_an_evaluation_plays_the_images_of_training_and_whole_games(tmp_path):
+    trained = a3c.Config(life_loss=True, image_size=64, image_width=52, reward="root", normalization="exponential")
+    rules = script.played_as(script.Config(run_dir=tmp_path, protocol="machado"), trained).rules
+    assert (rules.height, rules.width, rules.stack) == (64, 52, 1) and rules.normalization == "exponential"
+    assert not rules.episodic_life
+
+
 def test_scores_of_a_run_with_all_they_depend_on(run_dir, short_games, capsys):
     result = evaluate(run_dir, video=True)
     out = capsys.readouterr().out
