@@ -160,3 +160,14 @@ def test_a_module_without_width_is_refused(module, message):
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="VGG needs images of 32x32 or larger; got 8x8"):
         jax.eval_shape(VISION["vgg11"]().init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+
+
+def test_an_orthogonal_start():
+    network = ActorCriticLSTM(3, features=4, hidden=8, initialization="orthogonal")
+    memory, first = network.initial_memory(1), jnp.zeros((1, 1), bool)
+    params = network.init(jax.random.key(0), jnp.zeros((1, 1, 16, 16, 2)), memory, first)["params"]
+    w = params["conv_0"]["w"].reshape(-1, 4)
+    np.testing.assert_allclose(w.T @ w, 2 * np.eye(4), atol=1e-5)
+    w_hh = params["lstm"]["w_hh"]
+    np.testing.assert_allclose(w_hh @ w_hh.T, np.eye(8), atol=1e-5)
+    np.testing.assert_array_equal(params["lstm"]["b"].reshape(4, 8), np.repeat([[0.0], [1], [0], [0]], 8, 1))

@@ -41,6 +41,8 @@ class Config(RunConfig):
     """Largest global norm of a gradient; larger ones are scaled down to it."""
     hidden: Count = 256
     """Width of the LSTM."""
+    initialization: Literal["uniform", "orthogonal"] = "uniform"
+    """How weights start: uniform, or orthogonal with open forget gates in the LSTM."""
     widths: tuple[Count, ...] = ()
     """Widths of the hidden layers before the LSTM, where observations are features and not images."""
 
@@ -110,7 +112,9 @@ def entropy_coefficient(config: Config, statistics):
 
 def network_of(config: Config, spec) -> ActorCriticLSTM:
     """The network for an environment."""
-    return ActorCriticLSTM(spec.action.n, hidden=config.hidden, widths=config.widths)
+    return ActorCriticLSTM(
+        spec.action.n, hidden=config.hidden, widths=config.widths, initialization=config.initialization
+    )
 
 
 def init_params(network, spec, key):

@@ -1,5 +1,6 @@
 """Actor-critic networks: the logits of a policy, and values."""
 
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -8,8 +9,23 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrl import layers
+from jaxrl.layers.initializers import glorot_uniform
 from jaxrl.networks import heads, torsos
-from jaxrl.networks.modules import LSTM, unit_range
+from jaxrl.networks.modules import LSTM, Linear, unit_range
+
+
+class Initialization(NamedTuple):
+    """How the weights of the torso and of the LSTM start (None for its own way), and its forget gates' biases."""
+
+    torso: nn.initializers.Initializer
+    lstm: nn.initializers.Initializer | None
+    forget_bias: float
+
+
+INITIALIZATIONS = {
+    "uniform": Initialization(glorot_uniform, None, 0.0),
+    "orthogonal": Initialization(nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(), 1.0),
+}
 
 
 class Kept(NamedTuple):
@@ -38,12 +54,14 @@ class ActorCriticLSTM(nn.Module):
       features: channels of each convolution.
       hidden: width of the LSTM.
       widths: of the hidden layers between features and the LSTM.
+      initialization: "uniform", as pytorch-a3c starts, or "orthogonal", with the LSTM's forget gates open (bias 1).
     """
 
     num_actions: int
     features: int = 32
     hidden: int = 256
     widths: tuple[int, ...] = ()
+    initialization: str = "uniform"
 
     def initial_memory(self, batch: int):
         """The LSTM's zero state (h, c), each [batch, hidden]."""
@@ -67,7 +85,8 @@ class ActorCriticLSTM(nn.Module):
 
         Raises: ValueError on an observation of another form.
         """
-        outputs, of_acting = [], iter(() if known is None else known.activations)
+        start, outputs = INITIALIZATIONS[self.initialization], []
+        of_acting = iter(() if known is None else known.activations)
 
         def elu(x):
             y = next(of_acting, None)
@@ -76,11 +95,11 @@ class ActorCriticLSTM(nn.Module):
 
         x = unit_range(lax.collapse(observation, 0, 2))
         if torsos.is_images(x):
-            x = torsos.a3c_convolutions(x, self.features, elu)
+            x = torsos.a3c_convolutions(x, self.features, elu, start.torso)
         else:
-            x = torsos.mlp(x, self.widths, activation=elu)
+            x = torsos.mlp(x, self.widths, partial(Linear, w_init=start.torso), elu)
         x = x.reshape(*first.shape, x.shape[-1])
-        lstm = LSTM(self.hidden, name="lstm")
+        lstm = LSTM(self.hidden, start.lstm, start.forget_bias, name="lstm")
         if not keep:
             x, memory = lstm(x, memory, first, None if known is None else known.states)
             return *heads.policy_and_value(x, self.num_actions), memory

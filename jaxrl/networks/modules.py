@@ -74,19 +74,25 @@ class NoisyLinear(nn.Module):
 
 
 class LSTM(nn.Module):
-    """`layers.lstm` over a sequence x [T, B, I] with its parameters w_ih, w_hh and b (gates i, f, g, o)."""
+    """`layers.lstm` over a sequence x [T, B, I] with its parameters w_ih, w_hh and b (gates i, f, g, o).
+
+    Weights start by `w_init`, or uniform in ±1/√features; biases at 0, those of the forget gates at `forget_bias`.
+    """
 
     features: int
+    w_init: nn.initializers.Initializer | None = None
+    forget_bias: float = 0.0
 
     @nn.compact
     def __call__(self, x, memory, first, known=None, keep=False):
         """y [T, B, features] and the memory after; with `keep` also `layers.lstm_states`, which `known` takes."""
         checks.widths(features=self.features)
         h_0, c_0 = memory
-        bound = initializers.uniform_hidden(self.features)
-        w_ih = self.param("w_ih", bound, (x.shape[-1], 4 * self.features))
-        w_hh = self.param("w_hh", bound, (self.features, 4 * self.features))
-        b = self.param("b", nn.initializers.zeros, (4 * self.features,))
+        w_init = self.w_init or initializers.uniform_hidden(self.features)
+        w_ih = self.param("w_ih", w_init, (x.shape[-1], 4 * self.features))
+        w_hh = self.param("w_hh", w_init, (self.features, 4 * self.features))
+        gates = jnp.repeat(jnp.array([0.0, self.forget_bias, 0.0, 0.0]), self.features)
+        b = self.param("b", lambda key: gates)
         if not keep:
             return layers.lstm(x, h_0, c_0, w_ih, w_hh, b, first, known)
         y, cells, gates = layers.lstm_states(x, h_0, c_0, w_ih, w_hh, b, first)

@@ -8,15 +8,16 @@ import math
 import flax.linen as nn
 
 from jaxrl import layers
+from jaxrl.layers.initializers import glorot_uniform
 from jaxrl.networks.modules import Conv2d, Linear
 
 HE = nn.initializers.he_uniform()  # keeps the size of activations through ReLUs
 
 
-def a3c_convolutions(x, features: int, activation=layers.elu):
+def a3c_convolutions(x, features: int, activation=layers.elu, w_init=glorot_uniform):
     """Images [B, H, W, C] through four convolutions of 3x3, stride 2, each with ELU: pytorch-a3c's torso."""
     for i in range(4):
-        x = activation(Conv2d(features, kernel=3, stride=2, padding=1, name=f"conv_{i}")(x))
+        x = activation(Conv2d(features, kernel=3, stride=2, padding=1, w_init=w_init, name=f"conv_{i}")(x))
     return flat(x)
 
 
