@@ -99,7 +99,7 @@ def play(kind: str, seed: int, scratch: Path) -> dict:
     killed.finish(3600)
     found = differences(whole.run_dir, killed.run_dir) + litter(killed.run_dir)
     result = {"kind": kind, "seed": seed, "kills": kills, "equal": not found, "differences": found[:5],
-              "traceback": "Traceback" in killed.log.read_text()}  # fmt: skip
+              "traceback": "Traceback" in killed.log.read_text(), "commit": provenance.commit()}  # fmt: skip
     if not found:
         for run in (whole, killed):
             shutil.rmtree(run.run_dir)

@@ -99,7 +99,7 @@ def check(config: Config, spec):
 def optimizer_of(config: Config) -> optax.GradientTransformation:
     """Clipped Adam or RMSProp."""
     rule, eps = {"adam": (optax.adam, 1e-8), "rmsprop": (partial(optax.rmsprop, decay=0.99), 0.1)}[config.optimizer]
-    return clipped(config, partial(rule, eps=config.optimizer_epsilon or eps))
+    return clipped(config, partial(rule, eps=config.optimizer_epsilon or eps), config.entropy_final is not None)
 
 
 def entropy_coefficient(config: Config, statistics):

@@ -54,7 +54,7 @@ def elu(x, alpha=1.0, known=None) -> jax.Array:
       x: any shape.
       alpha: a Python number above 0, the negated limit for x → −∞.
       known: y, where it was computed before. The gradient needs no more, so what computes x drops out of a compiled
-        gradient.
+        gradient. It is held constant, so that second derivatives are not to be taken.
 
     Raises: ValueError when alpha is not above 0 or known of another shape, TypeError when x is not floating-point.
     """

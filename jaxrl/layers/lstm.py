@@ -163,13 +163,14 @@ def lstm(x, h_0, c_0, w_ih, w_hh, b, reset=None, known=None) -> tuple[jax.Array,
       b: [4H], or None.
       reset: bool [T, B], or None for no reset.
       known: `lstm_states` of these arguments, where they were computed before: only the way back is left to be done.
+        They are held constant, so that second derivatives are not to be taken.
 
     Returns: y [T, B, H], the h of each step, and the last (h, c).
 
     Raises: ValueError on shapes that do not fit, TypeError on arguments that are not floating-point.
     """
     x, h_0, c_0, w_ih, w_hh, b, reset = _check_sequence(x, h_0, c_0, w_ih, w_hh, b, reset)
-    if known is None:
+    if known is None or x.shape[0] == 0:
         return _lstm(x, h_0, c_0, w_ih, w_hh, b, reset)
     for name, array, width in zip(("y", "cells", "gates"), known, (1, 1, 4), strict=True):
         checks.shape(f"known {name}", array, (*x.shape[:2], width * h_0.shape[-1]), "of `lstm_states`")

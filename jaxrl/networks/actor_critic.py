@@ -72,7 +72,7 @@ class ActorCriticLSTM(nn.Module):
         """Logits and values of a sequence, and the memory after it.
 
         The gradient of a sequence that the same parameters acted in needs no second forward pass: with `known` what
-        acting kept takes the place of the convolutions and of the loop over time. Second derivatives need it.
+        acting kept takes the place of the convolutions and of the loop over time. For first derivatives only.
 
         Args:
           observation: [T, B, H, W, C] or [T, B, F].

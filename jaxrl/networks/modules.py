@@ -91,8 +91,7 @@ class LSTM(nn.Module):
         w_init = self.w_init or initializers.uniform_hidden(self.features)
         w_ih = self.param("w_ih", w_init, (x.shape[-1], 4 * self.features))
         w_hh = self.param("w_hh", w_init, (self.features, 4 * self.features))
-        gates = jnp.repeat(jnp.array([0.0, self.forget_bias, 0.0, 0.0]), self.features)
-        b = self.param("b", lambda key: gates)
+        b = self.param("b", lambda key: jnp.repeat(jnp.array([0.0, self.forget_bias, 0.0, 0.0]), self.features))
         if not keep:
             return layers.lstm(x, h_0, c_0, w_ih, w_hh, b, first, known)
         y, cells, gates = layers.lstm_states(x, h_0, c_0, w_ih, w_hh, b, first)
