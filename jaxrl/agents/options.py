@@ -161,6 +161,13 @@ def check_bounds(config):
 def check(config: RunConfig):
     """Raise ValueError, in one sentence, for options of every run that cannot work."""
     check_bounds(config)
+    protocol = environments.PROTOCOLS.get(config.protocol)
+    of_atari = ("image_size", "image_width", "frame_stack", "life_loss")
+    given = [option(name) for name in of_atari if getattr(config, name)]
+    if protocol and not protocol.atari and given:
+        raise ValueError(
+            f"{' and '.join(given)}: only for Atari, and --protocol {config.protocol} is not for it; leave it out."
+        )
     memory.check(config)
     have = jax.local_device_count()
     if config.device_count > have:
