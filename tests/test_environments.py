@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.agents import a3c
+from jaxrl.agents import a3c, options
 from jaxrl.environments import PROTOCOLS, envpool_pool, init_normalizer, make, normalize
 from jaxrl.environments.pool import environment_seeds
 
@@ -288,6 +288,8 @@ def test_rules_in_place_of_the_protocols_own():
         make(GAME, hight=24)
     with pytest.raises(ValueError, match="leaves the environment as it is: no .*episodic_life to set"):
         dataclasses.replace(config, env="CartPole-v1", protocol="control").spec()
+    with pytest.raises(ValueError, match="--image-size and .* and --life-loss: only for Atari"):
+        options.check(dataclasses.replace(config, env="CartPole-v1", protocol="control"))
 
 
 def test_a_time_limit_ends_the_game_and_not_the_life():
