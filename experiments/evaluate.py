@@ -11,10 +11,9 @@ signals.quiet(__name__)
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import jax
-import numpy as np
 import tyro
 
 from jaxrl import rollout
@@ -22,9 +21,9 @@ from jaxrl.agent import Agent
 from jaxrl.agents import AGENTS, a3c, memory
 from jaxrl.agents.options import Count, Natural, RunConfig, check_bounds
 from jaxrl.networks import pytorch_weights
-from jaxrl.shell import cli, files, folder, metrics, provenance, video
-from jaxrl.shell.checkpoint import Checkpoints
-from jaxrl.shell.evaluation import Scores, play, shared_normalizer
+from jaxrl.shell import cli, files, frozen, metrics, provenance, video
+from jaxrl.shell.evaluation import Scores, play
+from jaxrl.shell.frozen import Frozen
 from jaxrl.shell.mistakes import reason
 from jaxrl.shell.seeds import seed_for
 
@@ -59,42 +58,34 @@ class Config:
     """Record one more game as a video beside the scores."""
 
 
-class Frozen(NamedTuple):
-    """What plays: parameters, the observation normaliser that they learnt with (or None), the checkpoint's step."""
-
-    params: Any
-    normalizer: Any
-    step: int | None
-
-
 def main(config: Config):
     """Play, print, and write the scores and the video."""
     check(config)
-    trained = trained_as(config)
+    trained = a3c.Config(protocol="origin") if config.weights else frozen.trained_as(config.run_dir)
     played = played_as(config, trained)
     output, agent = output_of(config), agent_of(config, trained, played)
-    frozen = from_weights(config, agent, played) if config.weights else from_run(config, trained, agent)
+    player = from_weights(config, agent, played) if config.weights else frozen.load(config.run_dir, config.checkpoint)
     if played.rules.normalization == "none":
-        frozen = frozen._replace(normalizer=None)
+        player = player._replace(normalizer=None)
     pool = played.make_pool(min(config.num_envs, config.games), config.seed, training=False)
     key = jax.random.key(config.seed)
     with metrics.Progress(config.games, unit="games") as progress:
-        normalizer = shared_normalizer(frozen.normalizer, pool.num_envs)
-        scores = play(agent.policy, frozen.params, pool, config.games, key, config.greedy, normalizer, progress.show)
+        normalizer = rollout.shared_normalizer(player.normalizer, pool.num_envs)
+        scores = play(agent.policy, player.params, pool, config.games, key, config.greedy, normalizer, progress.show)
     pool.close()
     print(scores, flush=True)  # first: they may be the work of an hour, and the disk full
-    files.write_json(output, result_of(config, pool, frozen, scores))
+    files.write_json(output, result_of(config, pool, player, scores))
     print(f"the scores are in {output}")
     if config.video:
-        record_game(config, agent, played, frozen, output.with_suffix(".mp4"))
+        record_game(config, agent, played, player, output.with_suffix(".mp4"))
 
 
-def record_game(config: Config, agent: Agent, played: RunConfig, frozen: Frozen, path: Path):
+def record_game(config: Config, agent: Agent, played: RunConfig, player: Frozen, path: Path):
     """One more game as a video, where one can be made."""
-    normalizer, seed = shared_normalizer(frozen.normalizer, 1), seed_for("video", config.seed)
+    normalizer, seed = rollout.shared_normalizer(player.normalizer, 1), seed_for("video", config.seed)
     try:
         pool, key = played.make_pool(1, seed, training=False, render=True), jax.random.key(seed)
-        score = video.record(agent.policy, frozen.params, pool, path, key, config.greedy, normalizer)
+        score = video.record(agent.policy, player.params, pool, path, key, config.greedy, normalizer)
         print(f"a game of {score:,.0f} points is in {path}")
     except Exception as error:  # the scores are there
         print(f"no video was made: {reason(error)}")
@@ -107,14 +98,6 @@ def check(config: Config):
     if config.weights is not None and config.checkpoint is not None:
         raise ValueError("--checkpoint is a step of a run; a file of --weights has none.")
     check_bounds(config)
-
-
-def trained_as(config: Config) -> RunConfig:
-    """The options that the agent was trained with: those of the run, or of A3C for PyTorch's weights."""
-    if config.weights:
-        return a3c.Config(protocol="origin")
-    algorithm = folder.algorithm_of(config.run_dir, AGENTS)
-    return folder.saved_config(AGENTS[algorithm].Config, config.run_dir)
 
 
 def played_as(config: Config, trained: RunConfig) -> RunConfig:
@@ -153,35 +136,10 @@ def agent_of(config: Config, trained: RunConfig, played: RunConfig) -> Agent:
     return AGENTS[trained.algorithm].make(trained, spec)
 
 
-def from_run(config: Config, trained: RunConfig, agent: Agent) -> Frozen:
-    """The policy in a run's checkpoint."""
-    checkpoints = Checkpoints.open(config.run_dir / "checkpoints")
-    step = checkpoints.latest() if config.checkpoint is None else config.checkpoint
-    num_envs, protocol = trained.num_envs // trained.device_count, trained.rules
-    like = {"params": params_of(agent), "normalizer": rollout.init_normalization(protocol, num_envs)}
-    frozen = checkpoints.restore_policy(like, step)
-    checkpoints.close()
-    refuse_not_finite(frozen["params"], f"checkpoint {step} of {config.run_dir}")
-    return Frozen(frozen["params"], frozen["normalizer"], step)
-
-
-def refuse_not_finite(params, where: str):
-    """Raise ValueError for parameters that cannot play."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not np.isfinite(leaf).all():
-            name = jax.tree_util.keystr(path)
-            raise ValueError(f"{where} holds parameters that are not finite ({name}); an older checkpoint may be good.")
-
-
-def params_of(agent: Agent):
-    """The shapes of the parameters that act when frozen."""
-    return jax.eval_shape(lambda key: agent.frozen(agent.init(key)), jax.random.key(0))
-
-
 def from_weights(config: Config, agent: Agent, played: RunConfig) -> Frozen:
     """The policy in a file of PyTorch's weights."""
     params = pytorch_weights.load_weights(config.weights)
-    for names, wanted in jax.tree_util.tree_leaves_with_path(params_of(agent)):
+    for names, wanted in jax.tree_util.tree_leaves_with_path(frozen.params_of(agent)):
         name = "/".join(key.key for key in names)
         found = params["params"][names[1].key][names[2].key]
         if found.shape == wanted.shape:
@@ -195,15 +153,15 @@ def from_weights(config: Config, agent: Agent, played: RunConfig) -> Frozen:
     return Frozen(params, None, None)
 
 
-def result_of(config: Config, pool, frozen: Frozen, scores: Scores) -> dict:
+def result_of(config: Config, pool, player: Frozen, scores: Scores) -> dict:
     """The scores, and all that they depend on."""
     summary = {name: None if value != value else value for name, value in scores.summary().items()}  # JSON has no NaN
     return summary | provenance.measured_on(*PACKAGES) | {
         "env": pool.env_id,
         "protocol": dataclasses.asdict(pool.protocol),
         "source": str(config.run_dir or config.weights),
-        "checkpoint": frozen.step,
-        "params_digest": metrics.params_digest(frozen.params),
+        "checkpoint": player.step,
+        "params_digest": metrics.params_digest(player.params),
         "greedy": config.greedy,
         "seed": config.seed,
         "num_envs": pool.num_envs,

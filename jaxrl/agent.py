@@ -68,7 +68,8 @@ class Agent(NamedTuple):
     Attributes:
       policy: how it acts when frozen, in evaluations and videos.
       num_steps: T, agent steps of each environment between two calls of `learn`.
-      init: `(key) -> learner`, from nothing; its shapes are those of a checkpoint.
+      init: `(key, params=None) -> learner`, from nothing, or from parameters that `policy` takes; its shapes are those
+        of a checkpoint.
       acting: `(learner) -> acting`, the part of the learner that acting needs, such as parameters: it picks leaves and
         computes nothing, since it is called outside compiled code with [D, ...] leaves.
       act: `(acting, memory, observation [N, ...], first [N], key) -> (a [N, ...], memory, extras)` in training; what is

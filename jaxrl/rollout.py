@@ -117,6 +117,11 @@ def init_normalization(protocol, num_envs: int):
     return init_normalizer(num_envs) if protocol.normalization == "exponential" else None
 
 
+def shared_normalizer(normalizer, num_envs: int):
+    """The mean of a normaliser's per-environment state, for another number of environments."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.mean(leaf, 0), (num_envs,)).astype(leaf.dtype), normalizer)
+
+
 def observe(normalizer, observation):
     """An observation as the network takes it, and the normaliser after it."""
     if normalizer is None:

@@ -314,6 +314,25 @@ def test_metrics_csv(name, run_dir, tmp_path):
         metrics.RunLog(path.parent, 200)
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"mean": "high", "games": 3}', '{"games": 3}', b"\xff"])
+def test_evaluation_json(content, run_dir, tmp_path):
+    path = shutil.copytree(run_dir, tmp_path / "run") / "evaluation.json"
+    text(content)(path)
+    script = importlib.import_module("compare")
+    one_sentence(lambda: script.main(script.Config((path.parent,), output=path.parent)), "evaluation.json")
+
+
+def test_an_option_that_is_newer_than_a_run_has_its_default(run_dir, monkeypatch):
+    """The digest says that nothing was taken out: the run was begun before there was such an option."""
+    @dataclasses.dataclass(frozen=True)
+    class Newer(a3c.Config):
+        another: int = 3
+
+    assert folder.saved_config(Newer, run_dir).another == 3
+    monkeypatch.setattr(Newer, "may_change", (*a3c.Config.may_change, "another"))
+    one_sentence(lambda: folder.saved_config(Newer, run_dir), "'another' is missing")
+
+
 @pytest.mark.parametrize("extra", ["\n", "\r\n", "  \n", "9999"])
 def test_blank_lines_in_metrics_csv_and_one_that_was_cut_are_left_out(extra, run_dir, tmp_path):
     path = shutil.copytree(run_dir, tmp_path / "run") / "metrics.csv"

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import environments
+from jaxrl import environments, rollout
 from jaxrl.agent import Policy
 from jaxrl.environments import PoolState, Step
-from jaxrl.shell.evaluation import BackgroundEvaluator, Scores, play, shared_normalizer, uninterrupted
+from jaxrl.shell.evaluation import BackgroundEvaluator, Scores, play, uninterrupted
 
 SECONDS = 30
 LENGTHS = jnp.array([[3, 5, 2, 4], [90, 7, 1, 1], [1, 1, 1, 1]])  # of the games of three scripted environments
@@ -114,12 +114,12 @@ def test_summary():
 
 def test_the_normaliser_of_other_environments_is_the_mean():
     state = environments.NormalizerState(jnp.array([1.0, 3.0]), jnp.array([4.0, 8.0]), jnp.array([7, 7]))
-    mean, std, n = shared_normalizer(state, 3)
+    mean, std, n = rollout.shared_normalizer(state, 3)
     np.testing.assert_array_equal(mean, [2, 2, 2])
     np.testing.assert_array_equal(std, [6, 6, 6])
     np.testing.assert_array_equal(n, [7, 7, 7])
     assert n.dtype == jnp.int32
-    assert shared_normalizer(None, 3) is None
+    assert rollout.shared_normalizer(None, 3) is None
 
 
 def results(evaluator, number):

@@ -87,6 +87,27 @@ BOTH = pytest.mark.parametrize(
 
 
 @BOTH
+def test_a_run_that_starts_from_another_has_what_that_learnt(any_whole, config, tmp_path):
+    """And nothing else of it, as if initialised so. Another network or game is refused before a folder is made."""
+    config = dataclasses.replace(config, start_from=any_whole, seed=5)
+    agent = launch.agent_of(AGENTS[config.algorithm], config)
+    checkpoints = Checkpoints.create(tmp_path / "checkpoints")
+    steps, state, tally = launch.begin(agent, config, checkpoints)
+    learnt = {name: value for name, value in checkpoint(any_whole, 480).items() if name.startswith("policy")}
+    started = {f"policy {jax.tree_util.keystr(path)}": leaf
+               for path, leaf in jax.tree_util.tree_leaves_with_path(loop.frozen(agent, state))}  # fmt: skip
+    assert (steps, tally.games) == (0, 0) and learnt.keys() == started.keys()
+    for name, value in learnt.items():
+        np.testing.assert_array_equal(value, started[name], err_msg=name)
+    for options, message in [({"env": "Pong-v5"}, "learnt the actions .* of Riverraid-v5"),
+                             ({"hidden": (7,) if config.algorithm == "dqn" else 7}, "its parameter .* has the shape"),
+                             ({"start_from": tmp_path}, "not the folder of a run")]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            train(tmp_path / "run", config, **options)
+        assert not (tmp_path / "run").exists()
+
+
+@BOTH
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(any_whole, config, tmp_path, monkeypatch):
     """Killed after the first checkpoint, past the row that it had written next: all is taken back and done again."""

@@ -69,8 +69,8 @@ def make(config: Config, spec) -> Agent:
     optimizer, map_workers = on_policy.optimizer_of(config), parallel.map_groups(config.worker_map)
     axis_names = parallel.axis_names(config.device_count)
 
-    def init(key):
-        return a3c.init(on_policy.init_params(network, spec, key), config.num_workers, optimizer)
+    def init(key, params=None):
+        return a3c.init(params or on_policy.init_params(network, spec, key), config.num_workers, optimizer)
 
     def act(copies, memory, observation, first, key):
         return a3c.act(network, copies, memory, observation, first, key, map_workers)

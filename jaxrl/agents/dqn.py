@@ -68,9 +68,9 @@ def make(config: Config, spec) -> Agent:
     network, optimizer, hyper = network_of(config, spec), optimizer_of(config), config.hyperparameters
     axis_names = parallel.axis_names(config.device_count)
 
-    def init(key):
+    def init(key, params=None):
         observation = jnp.zeros((1, *spec.observation.shape), spec.observation.dtype)
-        return dqn.init(network.init(key, observation), optimizer)
+        return dqn.init(params or network.init(key, observation), optimizer)
 
     def act(acting, memory, observation, first, key):
         params, agent_steps = acting

@@ -98,7 +98,7 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
       config: see `Config`.
       spec: what an observation and an action are.
       policy: how it acts when frozen.
-      init: `(key) -> networks`, any state with all that an update changes.
+      init: `(key, params=None) -> networks`, any state with all that an update changes.
       act: `((params, agent_steps), memory, observation, first, key) -> (a, memory, extras)`, with extras a dict of
         arrays whose means are reported.
       update: `(networks, batch, weight [B], key) -> (networks, error [B], report)`; the errors become priorities.
@@ -108,9 +108,9 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
     settings, axis_names = config.settings, parallel.axis_names(config.device_count)
     num_envs, batch_size = config.num_envs // config.device_count, config.batch_size // config.device_count
 
-    def start(key):
+    def start(key, params=None):
         priorities = replay.init_priorities(settings, num_envs) if config.prioritized else None
-        return Learner(init(key), priorities, jnp.int32(0))
+        return Learner(init(key, params), priorities, jnp.int32(0))
 
     def store(learner, ring, trajectory):
         ring = replay.insert(ring, settings, trajectory.observation, trajectory.row)

@@ -59,6 +59,8 @@ class RunConfig:
     """Folder of the run, which must not exist yet; by default runs/ALGORITHM_ENV_PROTOCOL_SEED_TIME."""
     resume: Path | None = None
     """Resume the run in this folder, with its options, from its newest checkpoint."""
+    start_from: Path | None = None
+    """Start from the parameters of the run in this folder, from its newest checkpoint, and not from nothing."""
     num_envs: Count = 32
     """Environments that are played at once, over all devices."""
     device_count: Count = 1

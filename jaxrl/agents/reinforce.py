@@ -51,8 +51,8 @@ def make(config: Config, spec) -> Agent:
     network, optimizer = on_policy.network_of(config, spec), on_policy.optimizer_of(config)
     axis_names = parallel.axis_names(config.device_count)
 
-    def init(key):
-        return descent.init(on_policy.init_params(network, spec, key), optimizer)
+    def init(key, params=None):
+        return descent.init(params or on_policy.init_params(network, spec, key), optimizer)
 
     def learn(learner, trajectory, key):
         beta = on_policy.entropy_coefficient(config, learner.optimizer)

@@ -12,7 +12,6 @@ import threading
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import rollout
@@ -167,7 +166,7 @@ class BackgroundEvaluator:
         key = jax.random.key(seed)
         pool = self._make_pool(seed)
         try:
-            normalizer = shared_normalizer(normalizer, pool.num_envs)
+            normalizer = rollout.shared_normalizer(normalizer, pool.num_envs)
             return play(self._policy, params, pool, self._num_games, key, False, normalizer, self._check_stop)
         finally:
             pool.close()
@@ -179,8 +178,3 @@ class BackgroundEvaluator:
 
 class _Stopped(Exception):
     """The evaluator was closed while a game was under way."""
-
-
-def shared_normalizer(normalizer, num_envs: int):
-    """The mean of a normaliser's per-environment state, for another number of environments."""
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.mean(leaf, 0), (num_envs,)).astype(leaf.dtype), normalizer)

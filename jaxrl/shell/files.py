@@ -52,8 +52,14 @@ def write_json(path, content: dict):
 
 
 def read_json(path) -> dict:
-    """What a JSON file holds."""
-    return json.loads(Path(path).read_text())
+    """What a JSON file holds. Raises ValueError, with the file's name, where it is not an object in JSON."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
+        raise ValueError(f"{path} is damaged: {error}.") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds no object, but {str(found)[:40]}.")
+    return found
 
 
 def json_text(content: dict) -> str:

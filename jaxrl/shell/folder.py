@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from jaxrl.agents.options import RunConfig, of_json, option
 from jaxrl.nearest import unknown
 from jaxrl.shell import cli, metrics, provenance
 from jaxrl.shell.checkpoint import steps_in
-from jaxrl.shell.files import TEMPORARIES, json_text, write_json
+from jaxrl.shell.files import TEMPORARIES, json_text, read_json, write_json
 from jaxrl.shell.lock import OWNER
 from jaxrl.shell.metrics import EVALUATION, METRICS
 from jaxrl.shell.sinks import FAULTS
@@ -30,14 +29,9 @@ def read_config(run_dir) -> dict:
     """
     path = Path(run_dir) / CONFIG
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{run_dir or '.'} is not the folder of a run: it has no {CONFIG}.") from None
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
-        raise ValueError(f"{path} is damaged: {error}.") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is damaged: it holds no options by name, but {str(found)[:40]}.")
-    return found
 
 
 def place(config: RunConfig) -> Path:
@@ -137,7 +131,8 @@ def saved_config(config_type: type[RunConfig], run_dir) -> RunConfig:
     """The options of a run that exists, of whatever form its checkpoints are.
 
     Raises: ValueError, with the file, when the folder is not that of a run of this algorithm, or an option in it is
-      unknown, of another type, or (in this form) missing.
+      unknown, of another type, or missing though it was there when the run began. One that is newer than the run has
+      its default.
     """
     saved, path = read_config(run_dir), Path(run_dir) / CONFIG
     if saved.get("algorithm") != config_type.algorithm:
@@ -146,7 +141,9 @@ def saved_config(config_type: type[RunConfig], run_dir) -> RunConfig:
     names = {field.name for field in dataclasses.fields(config_type)}
     for name in sorted(options.keys() - names):
         raise ValueError(f"{path} is damaged: {unknown('option', name, names)}")
-    for name in sorted(names - options.keys()) if saved.get("form") == FORM else ():
+    as_it_began = saved.get("digest") == _digest(config_type, options)  # what it lacks came into being later
+    missing = names - options.keys() if saved.get("form") == FORM else set()
+    for name in sorted(missing.intersection(config_type.may_change) if as_it_began else missing):
         raise ValueError(f"{path} is damaged: the option {name!r} is missing.")
     try:
         options = {name: of_json(config_type, name, value) for name, value in options.items()}

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import jax
 
-from jaxrl import environments
+from jaxrl import environments, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import memory, options
 from jaxrl.agents.options import RunConfig
-from jaxrl.shell import cli, files, folder, lock, loop, signals, video
+from jaxrl.shell import cli, files, folder, frozen, lock, loop, signals, video
 from jaxrl.shell.checkpoint import Checkpoints
-from jaxrl.shell.evaluation import BackgroundEvaluator, shared_normalizer
+from jaxrl.shell.evaluation import BackgroundEvaluator
+from jaxrl.shell.frozen import Frozen
 from jaxrl.shell.loop import NotFinite, Schedule, State
 from jaxrl.shell.mistakes import reason
 from jaxrl.shell.record import Recorder
@@ -62,6 +63,7 @@ def train(algorithm: ModuleType, config: RunConfig):
     """
     with signals.stopping() as stop:
         agent, run_dir = agent_of(algorithm, config), folder.place(config)
+        start_of(agent, config)  # for what it raises, before there is a folder
         with lock.held(run_dir):
             if not config.resume:
                 folder.new_run(dataclasses.replace(config, run_dir=run_dir))
@@ -167,12 +169,29 @@ def begin(agent: Agent, config: RunConfig, checkpoints: Checkpoints) -> tuple[in
     first = partial(loop.first_state, agent, protocol, config.num_envs // devices, devices, config.seed)
     step = checkpoints.latest() if config.resume else None
     if step is None:
-        return 0, first(), Tally()
+        return 0, first(start_of(agent, config)), Tally()
     if config.total_steps < min(step, folder.read_config(config.resume)["total_steps"]):  # a run goes past its total
         raise ValueError(f"--total-steps {config.total_steps} is less than the {step} that the run has trained for.")
-    frozen, saved = jax.eval_shape(lambda: of_checkpoint(agent, first()))
-    _, training = checkpoints.restore(frozen, {"state": saved, "tally": Tally().array()})
+    policy, saved = jax.eval_shape(lambda: of_checkpoint(agent, first()))
+    _, training = checkpoints.restore(policy, {"state": saved, "tally": Tally().array()})
     return step, loop.restored(agent, training["state"]), Tally.from_array(training["tally"])
+
+
+def start_of(agent: Agent, config: RunConfig) -> Frozen | None:
+    """What another run learnt, where this one starts from it.
+
+    Raises: ValueError where it has other actions or another network; CheckpointError.
+    """
+    if config.start_from is None:
+        return None
+    trained, start = frozen.trained_as(config.start_from), frozen.load(config.start_from)
+    if trained.spec().action != config.spec().action:
+        raise ValueError(
+            f"--start-from {config.start_from} learnt the actions {trained.spec().action} of {trained.env}, and "
+            f"{config.env} has {config.spec().action}."
+        )
+    frozen.refuse_other_shapes(start.params, agent, f"--start-from {config.start_from}")
+    return start
 
 
 def of_checkpoint(agent: Agent, state: State):
@@ -196,10 +215,10 @@ def evaluator_of(agent: Agent, config: RunConfig) -> BackgroundEvaluator | None:
 
 def record_game(agent: Agent, config: RunConfig, state: State, run_dir: Path):
     """One game of the final policy as video.mp4 in the run's folder, where one can be made."""
-    frozen, seed = loop.frozen(agent, state), seed_for("video", config.seed)
-    normalizer, key = shared_normalizer(frozen["normalizer"], 1), jax.random.key(seed)
+    policy, seed = loop.frozen(agent, state), seed_for("video", config.seed)
+    normalizer, key = rollout.shared_normalizer(policy["normalizer"], 1), jax.random.key(seed)
     try:
         pool = config.make_pool(1, seed, training=False, render=True)
-        video.record(agent.policy, frozen["params"], pool, run_dir / "video.mp4", key, normalizer=normalizer)
+        video.record(agent.policy, policy["params"], pool, run_dir / "video.mp4", key, normalizer=normalizer)
     except Exception as error:  # the run is complete without it
         print(f"no video was made: {reason(error)}")

@@ -61,18 +61,23 @@ def next_multiple(step: int, every: int) -> int:
     return (step // every + 1) * every
 
 
-def first_state(agent: Agent, protocol, num_envs: int, device_count: int, seed: int) -> State:
-    """The state from nothing.
+def first_state(agent: Agent, protocol, num_envs: int, device_count: int, seed: int, start=None) -> State:
+    """The state from nothing, or from what another run learnt.
 
     Args:
       protocol: says whether observations are normalised.
       num_envs: environments of one device.
       device_count: D.
       seed: of the parameters and of every action.
+      start: the `frozen.Frozen` of another run, or None.
     """
     act_key, init_key, learn_key = jax.random.split(jax.random.key(seed), 3)
     keys = parallel.shard([jax.random.split(key, device_count) for key in (act_key, learn_key)], device_count)
-    copies = [(agent.init(init_key), rollout.init_normalization(protocol, num_envs))] * device_count
+    learner = agent.init(init_key, start.params) if start else agent.init(init_key)
+    normalizer = rollout.init_normalization(protocol, num_envs)
+    if start and start.normalizer is not None and normalizer is not None:
+        normalizer = rollout.shared_normalizer(start.normalizer, num_envs)
+    copies = [(learner, normalizer)] * device_count
     learner, normalizer = parallel.shard(parallel.stack(copies), device_count)
     return State(learner, empty_storage(agent, device_count), normalizer, *keys)
 

@@ -37,22 +37,27 @@ def curve(run_dir, title: str = "", shown: dict[str, Column] | None = None, refe
     return save(figure, run_dir)
 
 
-def comparison(folder, runs, references=(), title: str = "") -> Path:
-    """Draw curve.png in a folder: the training scores of several runs, and other curves dashed.
+def comparison(folder, bands, references=(), title: str = "", by: str = "steps") -> Path:
+    """Draw curve.png in a folder: the training scores of several groups of runs, and other curves dashed.
 
     Args:
       folder: where the figure goes.
-      runs: (name, agent steps, scores) of each.
-      references: the same of curves from elsewhere.
+      bands: (name, scores.Band) of each.
+      references: (name, agent steps or core-hours, scores) of curves from elsewhere.
       title: the figure's title.
+      by: "steps" or "core-hours", which run along the axis.
 
     Returns: the figure's path.
     """
     figure, axes = one_panel(title)
-    for (name, steps, scores), style in [*((run, "-") for run in runs), *((r, "o--") for r in references)]:
-        axes.plot(millions(steps), scores, style, linewidth=1.5 if style == "-" else 1, markersize=3, label=name)
+    scale = 1e-6 if by == "steps" else 1.0
+    for name, band in bands:
+        (line,) = axes.plot(scale * band.steps, band.mean, label=name)
+        axes.fill_between(scale * band.steps, band.low, band.high, color=line.get_color(), alpha=0.2, linewidth=0)
+    for name, steps, scores in references:
+        axes.plot([scale * step for step in steps], scores, "o--", linewidth=1, markersize=3, label=name)
     label_scores(axes)
-    axes.set(xlabel="agent steps (millions)")
+    axes.set(xlabel="agent steps (millions)" if by == "steps" else "core-hours")
     return save(figure, folder)
 
 
