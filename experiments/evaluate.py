@@ -62,7 +62,9 @@ def main(config: Config):
     """Play, print, and write the scores and the video."""
     check(config)
     trained = a3c.Config(protocol="origin") if config.weights else frozen.trained_as(config.run_dir)
-    played = played_as(config, trained)
+    played = frozen.played_as(trained, config.env, config.protocol)
+    if config.weights:  # which have no images of their own
+        played = dataclasses.replace(played, image_size=None, image_width=None, frame_stack=None)
     output, agent = output_of(config), agent_of(config, trained, played)
     player = from_weights(config, agent, played) if config.weights else frozen.load(config.run_dir, config.checkpoint)
     if played.rules.normalization == "none":
@@ -100,16 +102,6 @@ def check(config: Config):
     check_bounds(config)
 
 
-def played_as(config: Config, trained: RunConfig) -> RunConfig:
-    """The options that the environments are made with: under other rules the observations stay those of training."""
-    size = {}
-    if config.run_dir:
-        rules = trained.rules
-        size = {"image_size": rules.height, "image_width": rules.width, "frame_stack": rules.stack}
-    env, protocol = config.env or trained.env, config.protocol or trained.protocol
-    return dataclasses.replace(trained, env=env, protocol=protocol, life_loss=False, **size)
-
-
 def output_of(config: Config) -> Path:
     """Where the scores go. Raises ValueError when nothing can be written there."""
     default = config.run_dir / "evaluation.json" if config.run_dir else config.weights.with_suffix(".evaluation.json")
@@ -126,14 +118,10 @@ def agent_of(config: Config, trained: RunConfig, played: RunConfig) -> Agent:
 
     Raises: ValueError where the environment that is to be played has other actions.
     """
-    spec = played.spec()
-    if config.run_dir and trained.spec().action != spec.action:
-        raise ValueError(
-            f"{config.run_dir} learnt the actions {trained.spec().action} of {trained.env}, and {played.env} has "
-            f"{spec.action}."
-        )
+    if config.run_dir:
+        frozen.refuse_other_actions(trained, played, config.run_dir)
     memory.check(dataclasses.replace(played, num_envs=min(config.num_envs, config.games)))
-    return AGENTS[trained.algorithm].make(trained, spec)
+    return AGENTS[trained.algorithm].make(trained, played.spec())
 
 
 def from_weights(config: Config, agent: Agent, played: RunConfig) -> Frozen:

@@ -18,10 +18,13 @@ class Policy(NamedTuple):
       initial_memory: `(num_envs) -> memory`, what the agent carries from step to step.
       act: `(params, memory, observation [N, ...], first bool [N], key, greedy=False) -> (a [N, ...], memory)`. The
         memory is reset where `first` says that the observation begins an episode; `greedy` is a static bool.
+      look: `(params, memory, observation, first) -> (preference [N, A], v [N])`, what it thinks before it acts: of each
+        action (π, or Q), and of what is to come; None for an agent that does not tell.
     """
 
     initial_memory: Callable[[int], Any]
     act: Callable[..., tuple]
+    look: Callable[..., tuple] | None = None
 
 
 class Column(NamedTuple):

@@ -26,7 +26,8 @@ from jaxrl.shell import cli, folder, launch, metrics, mistakes, plots
 from jaxrl.shell.checkpoint import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = (*AGENTS, "evaluate", "compare", "overestimation", "cliff_walk", "vision", "jaxrl.audit.command")
+TOOLS = ("evaluate", "inspect_run", "compare", "overestimation", "cliff_walk", "vision", "jaxrl.audit.command")
+SCRIPTS = (*AGENTS, *TOOLS)
 TOO_LARGE = (str(2**31), str(2**64))
 
 
@@ -139,6 +140,11 @@ OF_ONE = {
         ("RUN", "--checkpoint=7"), ("RUN", "--checkpoint=-1"), ("RUN", "--output", A_FOLDER),
         ("RUN", "--output", NOWHERE), ("RUN", "--output", "/proc/x/y"),
         ("RUN", "--num-envs=2000000000", "--games=2000000000"),
+    ],
+    "inspect_run": [
+        (), (A_FOLDER,), (NOWHERE,), (A_FILE,), ("RUN", "RUN"), ("RUN", "--env=Pong"), ("RUN", "--env=Pong-v5"),
+        ("RUN", "--protocol=machado"), ("RUN", "--protocol=x"), ("RUN", "--checkpoint=7"), ("RUN", "--output", A_FILE),
+        ("RUN", "--output", NOWHERE), ("RUN", "--num-envs=2000000000", "--games=2000000000"),
     ],
     "compare": [
         (), (A_FOLDER,), (NOWHERE,), (A_FILE,), ("RUN", A_FOLDER), ("RUN", "--output", NOWHERE),

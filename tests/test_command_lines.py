@@ -19,6 +19,7 @@ OF_AGENTS = ["--env=Riverrad-v5", "--total-steps=-3", "--preset=natur", "--optim
 MISTAKES = dict.fromkeys(AGENTS, OF_AGENTS) | {
     "evaluate": ["--games=0", "--games=many"],
     "compare": ["--output=nowhere"],
+    "inspect_run": ["--games=0", "--games=many"],
     "overestimation": ["--games=many", "--games=0"],
     "cliff_walk": ["--states=1", "--seeds=-3", "--alpha=much"],
     "vision": ["--network=lenett", "--epochs=-3", "--epochs=many"],
@@ -54,7 +55,7 @@ def ended_with(monkeypatch, script, *arguments) -> int:
 )
 def test_a_mistake_ends_with_2_and_no_traceback(script, option, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    folder = [str(tmp_path)] if script.__name__ in ("evaluate", "compare", "overestimation") else []
+    folder = [str(tmp_path)] if script.__name__ in ("evaluate", "inspect_run", "compare", "overestimation") else []
     assert ended_with(monkeypatch, script, *folder, option) == 2
     err = capsys.readouterr().err
     assert option.partition("=")[0].strip("-") in err and "Traceback" not in err

@@ -18,7 +18,7 @@ import pytest
 from jaxrl import environments
 from jaxrl.agents import a3c
 from jaxrl.networks import ActorCriticLSTM, pytorch_weights
-from jaxrl.shell import files, metrics
+from jaxrl.shell import files, frozen, metrics
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import Scores
 
@@ -62,9 +62,9 @@ def evaluate(run_dir, **options) -> dict:
     return json.loads(script.output_of(config).read_text())
 
 
-def test_an_evaluation_plays_the_images_of_training_and_whole_games(tmp_path):
+def test_an_evaluation_plays_the_images_of_training_and_whole_games():
     trained = a3c.Config(life_loss=True, image_size=64, image_width=52, reward="root", normalization="exponential")
-    rules = script.played_as(script.Config(run_dir=tmp_path, protocol="machado"), trained).rules
+    rules = frozen.played_as(trained, None, "machado").rules
     assert (rules.height, rules.width, rules.stack) == (64, 52, 1) and rules.normalization == "exponential"
     assert not rules.episodic_life
 

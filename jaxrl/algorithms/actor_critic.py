@@ -63,7 +63,11 @@ def policy(network) -> Policy:
     def acting(params, memory, observation, first, key, greedy=False):
         return act(network, params, memory, observation, first, None if greedy else key)
 
-    return Policy(network.initial_memory, acting)
+    def look(params, memory, observation, first):
+        logits, v, _ = network.apply(params, observation[None], memory, first[None])
+        return jnp.exp(layers.log_softmax(logits[0])), v[0]
+
+    return Policy(network.initial_memory, acting, look)
 
 
 def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):

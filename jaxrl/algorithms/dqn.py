@@ -135,7 +135,11 @@ def policy(network, hyper: Hyperparameters, evaluation_epsilon: float) -> Policy
         often = jnp.full(observation.shape[:1], 0.0 if greedy else evaluation_epsilon)
         return act(network, params, observation, key, often, hyper), memory
 
-    return Policy(lambda num_envs: (), acting)
+    def look(params, memory, observation, first):
+        q = action_values(apply(network, params, observation), hyper)
+        return q, jnp.max(q, -1)
+
+    return Policy(lambda num_envs: (), acting, look)
 
 
 def _expected(online, target, selector, batch, weight, hyper):

@@ -1,5 +1,6 @@
 """Environments: pools of N games behind one interface (`Pool`), played by named rules (`PROTOCOLS`)."""
 
+from jaxrl.environments.factory import action_names as action_names
 from jaxrl.environments.factory import default_protocol as default_protocol
 from jaxrl.environments.factory import make as make
 from jaxrl.environments.factory import rules_for as rules_for

@@ -86,6 +86,16 @@ def spec(env_id: str, protocol: Protocol) -> Spec:
         vector.close()
 
 
+def action_names(env_id: str) -> list[str]:
+    """"NOOP", "FIRE", ...; one emulator is started, and closed."""
+    atari_game.silence()
+    game = gymnasium.make(_registered()[env_id])
+    try:
+        return game.unwrapped.get_action_meanings()
+    finally:
+        game.close()
+
+
 def families() -> dict[str, str]:
     """The family of each game, by EnvPool's name: "Pong-v5", ..."""
     return dict.fromkeys(_registered(), "atari")

@@ -161,8 +161,13 @@ def group(make_game: Callable[[], gymnasium.Env], size: int) -> SyncVectorEnv:
     """Several games that one process steps one by one."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
+    silence()
     gymnasium.register_envs(ale_py)
     games = SyncVectorEnv([make_game] * size, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     games._add_info = lambda *_: {}  # nothing reads them, and AsyncVectorEnv cannot merge those of groups
     return games
+
+
+def silence() -> None:
+    """No banner of the emulator, but its errors."""
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

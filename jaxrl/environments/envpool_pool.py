@@ -61,7 +61,7 @@ class EnvPoolPool(HostPool):
             spaces = (self._env.observation_space, self._env.action_space)
         super().__init__(env_id, protocol, num_envs, _spec(env_id, *spaces))
         self._space, self._channels_first = image_of(spaces[0]), _has_channels_first(env_id)
-        self._handle, self._xla_step = TOKEN, None
+        self._handle, self._xla_step, self._info = TOKEN, None, {}
         if _has_xla(self._space):
             self._handle, _, _, self._xla_step = self._env.xla()
 
@@ -76,7 +76,11 @@ class EnvPoolPool(HostPool):
         return handle, *self._unpack(*row)
 
     def _emulate(self, action: np.ndarray) -> tuple[np.ndarray, ...]:
-        return self._unpack(*self._env.step(action))
+        *row, self._info = self._env.step(action)
+        return self._unpack(*row, self._info)
+
+    def emulator(self) -> dict[str, np.ndarray]:
+        return {name: self._info[name] for name in ("lives", "ram") if name in self._info}
 
     def render(self) -> np.ndarray:
         if self._env.render_mode is None:

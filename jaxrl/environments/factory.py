@@ -82,6 +82,11 @@ def spec(
     return player.spec(env_id, rules)
 
 
+def action_names(env_id: str, count: int) -> list[str]:
+    """What each of an environment's `count` actions is called; but for Atari, its number."""
+    return ale_pool.action_names(env_id) if family(env_id) == "atari" else [str(a) for a in range(count)]
+
+
 def default_protocol(env_id: str) -> str:
     """The protocol that `make` takes when it is told none: "machado" for Atari, "control" for the rest.
 

@@ -121,6 +121,12 @@ class Pool(ABC):
         Raises: ValueError when the pool was not made with render=True and cannot render without.
         """
 
+    def emulator(self) -> dict[str, np.ndarray]:
+        """What an Atari emulator tells of itself after the latest `host_step`: lives int [N], ram uint8 [N, 128].
+
+        Without, or before the first step: an empty dict."""
+        return {}
+
     def close(self) -> None:
         """Refuse further steps, and end what processes there are. EnvPool's memory and threads are freed with
         the last reference to the pool; a jitted function that was traced with its `step` holds one."""

@@ -1,5 +1,6 @@
 """The frozen policy of a run: what plays it, from its newest checkpoint or another."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,26 @@ def trained_as(run_dir: Path) -> RunConfig:
     """The options that a run was trained with. Raises ValueError where the folder is none of a run's."""
     algorithm = folder.algorithm_of(run_dir, AGENTS)
     return folder.saved_config(AGENTS[algorithm].Config, run_dir)
+
+
+def played_as(trained: RunConfig, env: str | None, protocol: str | None) -> RunConfig:
+    """The options that environments to play are made with: whole games, with the images of training.
+
+    Args:
+      trained: the options of the run.
+      env, protocol: what is played; None for the run's.
+    """
+    rules = trained.rules
+    size = {"image_size": rules.height, "image_width": rules.width, "frame_stack": rules.stack} if rules.atari else {}
+    env, protocol = env or trained.env, protocol or trained.protocol
+    return dataclasses.replace(trained, env=env, protocol=protocol, life_loss=False, **size)
+
+
+def refuse_other_actions(trained: RunConfig, played: RunConfig, where):
+    """Raise ValueError where what is to be played has other actions than what was learnt."""
+    learnt, has = trained.spec().action, played.spec().action
+    if learnt != has:
+        raise ValueError(f"{where} learnt the actions {learnt} of {trained.env}, and {played.env} has {has}.")
 
 
 def load(run_dir: Path, step: int | None = None) -> Frozen:

@@ -185,11 +185,7 @@ def start_of(agent: Agent, config: RunConfig) -> Frozen | None:
     if config.start_from is None:
         return None
     trained, start = frozen.trained_as(config.start_from), frozen.load(config.start_from)
-    if trained.spec().action != config.spec().action:
-        raise ValueError(
-            f"--start-from {config.start_from} learnt the actions {trained.spec().action} of {trained.env}, and "
-            f"{config.env} has {config.spec().action}."
-        )
+    frozen.refuse_other_actions(trained, config, f"--start-from {config.start_from}")
     frozen.refuse_other_shapes(start.params, agent, f"--start-from {config.start_from}")
     return start
 

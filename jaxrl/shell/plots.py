@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jaxrl.agent import Column
 from jaxrl.shell.files import replacing
+from jaxrl.shell.inspection import BEFORE, around_deaths, lives_of
 from jaxrl.shell.metrics import EVALUATION, METRICS, numbers, read
 
 
@@ -77,6 +79,59 @@ def dress(axes):
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def text_panel(width: int, height: int, texts) -> np.ndarray:
+    """White pixels uint8 [height, width, 3] with (x, y, text) written on them, y from the top to the text's middle."""
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    for x, y, text in texts:
+        figure.text(x / width, 1 - y / height, text, fontsize=8, va="center")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def inspection(folder, title: str, games, found: dict) -> Path:
+    """Draw inspection.png: expectations around a lost life, lives, actions and rewards.
+
+    Args:
+      folder: where the figure goes.
+      title: the figure's title.
+      games, found: see `inspection.watch` and `inspection.summary`.
+
+    Returns: the figure's path.
+    """
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    (values, lengths), (actions, rewards) = figure.subplots(2, 2)
+    figure.suptitle(title, x=0.01, ha="left")
+    for axes in (values, lengths, actions, rewards):
+        dress(axes)
+    draw_around_deaths(values, around_deaths(games))
+    of_life = [[len(game.v[life]) for game in games for n, life in enumerate(lives_of(game)) if n == i]
+               for i in range(len(found["lives"]))]  # fmt: skip
+    lengths.boxplot(of_life)
+    lengths.set(xlabel="life", ylabel="length (agent steps)", ylim=(0, None))
+    names = list(found["actions"])
+    actions.barh(names, [each["taken"] for each in found["actions"].values()])
+    actions.invert_yaxis()
+    actions.set(xlabel="share of the steps in which an action is taken")
+    rewards.bar(list(found["rewards"]), [each["a_game"] for each in found["rewards"].values()])
+    rewards.set(xlabel="reward", ylabel="times a game")
+    return save(figure, folder, "inspection.png")
+
+
+def draw_around_deaths(axes, v):
+    """The median and the middle half of `around_deaths` over deaths, as far as there are any."""
+    known = ~np.isnan(v).all(0)
+    axes.set(xlabel="agent steps after the step that loses a life", ylabel="expected return")
+    if known.any():
+        low, middle, high = np.nanpercentile(v[:, known], (25, 50, 75), axis=0)
+        steps = np.flatnonzero(known) - BEFORE
+        axes.plot(steps, middle, label="median")
+        axes.fill_between(steps, low, high, alpha=0.25, linewidth=0, label="middle half")
+        axes.axvline(0, color="gray", linewidth=1)
+        axes.legend(frameon=False)
+
+
 def panels(title: str, height_ratios=(1, 1)):
     """A figure and its two panels, one above the other, over the same axis."""
     figure = Figure(figsize=(9, 6.5), layout="constrained")
@@ -88,9 +143,9 @@ def panels(title: str, height_ratios=(1, 1)):
     return figure, upper, lower
 
 
-def save(figure, run_dir) -> Path:
-    """Write curve.png."""
-    path = Path(run_dir) / "curve.png"
+def save(figure, folder, name: str = "curve.png") -> Path:
+    """Write a figure."""
+    path = Path(folder) / name
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
     return path

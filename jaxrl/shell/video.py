@@ -15,30 +15,45 @@ from jaxrl.shell.files import replacing
 
 FRAMES_PER_SECOND = 60  # of the emulator; the video shows one frame an agent step, in real time
 SCALE = 2
+MOST_STEPS = 5000
 
 
-def record(policy: Policy, params, pool, path, key, greedy=False, normalizer=None, max_steps: int = 5000) -> float:
+def record(policy: Policy, params, pool, path, key, greedy=False, normalizer=None, max_steps=MOST_STEPS) -> float:
     """Play one game in a pool of one environment, made with `render=True`, and write it to an mp4 file.
 
-    The video is streamed to a temporary name and renamed when it is whole. Returns the game's score so far after
-    `max_steps` agent steps at the latest.
+    Returns the game's score so far after `max_steps` agent steps at the latest.
 
-    Raises: ValueError when the pool has more than one environment, or shows no frames; OSError when the file cannot
-      be written.
+    Raises: as `write`; ValueError when the pool has more than one environment, or shows no frames.
     """
     if pool.num_envs != 1:
         raise ValueError(f"a video shows one environment; the pool has {pool.num_envs}.")
+    shown = frames(policy, params, pool, key, greedy, normalizer, max_steps)
+    return write(path, pool.protocol, ((enlarged(frame), reward) for frame, reward in shown))
+
+
+def enlarged(frame: np.ndarray) -> np.ndarray:
+    """A frame [height, width, 3] at `SCALE` times its size."""
+    return np.repeat(np.repeat(frame, SCALE, axis=0), SCALE, axis=1)
+
+
+def write(path, protocol, frames) -> float:
+    """Write images [height, width, 3], each with the raw reward that came with it, to an mp4 file at the game's speed.
+
+    The video is streamed to a temporary name and renamed when it is whole. Returns the sum of the rewards.
+
+    Raises: OSError when the file cannot be written.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} for the video does not exist.")
     os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")  # else it forks, which can hang beside JAX's threads
-    fps = FRAMES_PER_SECOND / (sum(pool.protocol.frame_skip) / 2)
+    fps = FRAMES_PER_SECOND / (sum(protocol.frame_skip) / 2)
     score, count = 0.0, 0
     with replacing(path) as temporary:
         # closing: a writer's own `with` leaves the encoder running when something fails, and the file comes after all.
         with closing(imageio.get_writer(temporary, fps=fps, codec="libx264", macro_block_size=2)) as video:
-            for frame, reward in frames(policy, params, pool, key, greedy, normalizer, max_steps):
-                video.append_data(np.repeat(np.repeat(frame, SCALE, axis=0), SCALE, axis=1))
+            for frame, reward in frames:
+                video.append_data(frame)
                 score, count = score + reward, count + 1
         if (written := frames_in(temporary)) < count:
             raise OSError(f"{path} could not be written: the encoder left {written} of {count} frames.")
