@@ -21,7 +21,8 @@ from jaxrl.shell import cli, files, folder, metrics, plots, scores
 
 FRAMES_PER_STEP = 4
 NO_DIFFERENCE = {  # between seeds, or between the folders of one run
-    "seed", "run_dir", "resume", "preset", "total_steps", "log_every", "checkpoint_every", "evaluation_games", "video",
+    "seed", "num_seeds", "run_dir", "resume", "preset", "total_steps", "log_every", "checkpoint_every",
+    "evaluation_games", "video",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ class Config:
     """
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of runs."""
+    """Folders of runs; that of a run of several seeds stands for all of them."""
     output: Path = Path(".")
     """Folder for the figure curve.png and the tables comparison.md and comparison.json."""
     by: Literal["steps", "core-hours"] = "steps"
@@ -77,7 +78,7 @@ def main(config: Config):
         raise ValueError("give the folders of one or more runs.")
     if not config.output.is_dir():
         raise ValueError(f"--output {config.output} is not a folder.")
-    groups = grouped([run_of(run_dir) for run_dir in config.run_dirs])
+    groups = grouped([run_of(part) for run_dir in config.run_dirs for part in parts_of(run_dir)])
     bands = [(label(name, runs), scores.band([along(config.by, run) for run in runs])) for name, runs in groups.items()]
     last = max(band.steps[-1] for _, band in bands)
     published = references(config, last) if config.references else []
@@ -86,6 +87,12 @@ def main(config: Config):
     files.write_text(config.output / "comparison.md", table)
     files.write_json(config.output / "comparison.json", rows)
     print(f"the figure is {plots.comparison(config.output, bands, published, config.title, config.by)}")
+
+
+def parts_of(run_dir: Path) -> list[Path]:
+    """The folders of the seeds in that of a run of several, or the folder itself."""
+    config = folder.saved_config(AGENTS[folder.algorithm_of(run_dir, AGENTS)].Config, run_dir)
+    return [folder.place(part) for part in folder.of_seeds(config, run_dir)] if config.num_seeds > 1 else [run_dir]
 
 
 def run_of(run_dir: Path) -> Run:

@@ -42,7 +42,8 @@ def no_work(monkeypatch):
     def accept(*args, **kwargs):
         raise Accepted
 
-    monkeypatch.setattr(launch, "train_in_folder", accept)
+    monkeypatch.setattr(launch, "train_one", accept)
+    monkeypatch.setattr(launch, "train_seeds", accept)
     for name, work in {"evaluate": "play", "overestimation": "play", "cliff_walk": "count_updates", "vision": "learn",
                        "jaxrl.audit.command": "_audit"}.items():  # fmt: skip
         monkeypatch.setattr(importlib.import_module(name), work, accept)

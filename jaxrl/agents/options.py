@@ -50,6 +50,9 @@ class RunConfig:
     """Name of a set of other defaults than those shown; --preset NAME --help shows them."""
     seed: Natural = 0
     """Seed of the parameters, the actions and the environments; the same seed gives the same run to the bit."""
+    num_seeds: Annotated[int, Interval(ge=1, le=1000)] = 1
+    """Train this many seeds in one process, from --seed on. Each has a folder of its own in the run's, and is there the
+    run that it would be alone."""
     total_steps: Count = 10_000_000
     """Agent steps (not frames) to train for, over all environments. Schedules that end with the run, such as a decaying
     learning rate, follow the new value when a resumed run changes it."""
@@ -110,7 +113,9 @@ class RunConfig:
     @property
     def title(self) -> str:
         """What the run is, for a figure."""
-        return f"{self.name} on {self.env}, protocol {self.protocol}, seed {self.seed}"
+        last = self.seed + self.num_seeds - 1
+        seeds = f"seed {self.seed}" if self.num_seeds == 1 else f"seeds {self.seed} to {last}"
+        return f"{self.name} on {self.env}, protocol {self.protocol}, {seeds}"
 
     @property
     def _overrides(self) -> dict:

@@ -40,6 +40,22 @@ def place(config: RunConfig) -> Path:
     return config.resume or config.run_dir or Path("runs") / name.replace("/", "-").replace(":", "-")
 
 
+def of_seeds(config: RunConfig, run_dir: Path) -> list[RunConfig]:
+    """The runs in the folder of a run of several seeds: the options of each, whether it is there already or not.
+
+    Raises: ValueError, with the file, for one that is there and cannot be resumed.
+    """
+    runs = []
+    for seed in range(config.seed, config.seed + config.num_seeds):
+        part = run_dir / f"seed_{seed}"
+        run = dataclasses.replace(config, seed=seed, num_seeds=1, run_dir=part, resume=None)
+        if config.resume and (part / CONFIG).exists():
+            saved = to_resume(type(config), part)
+            run = dataclasses.replace(saved, **{name: getattr(config, name) for name in config.may_change})
+        runs.append(run)
+    return runs
+
+
 def new_run(config: RunConfig) -> Path:
     """Make the run's folder with its config.json; one that was stopped before its first checkpoint begins anew.
 
@@ -71,6 +87,9 @@ def _is_unbegun(config: RunConfig, run_dir: Path) -> bool:
 
 def _never_saved(config: RunConfig) -> bool:
     """Whether the run to resume was stopped before its first checkpoint was there; the row of that comes before it."""
+    if config.num_seeds > 1:
+        parts = [part for part in config.resume.glob("seed_*") if part.is_dir()]
+        return all(_never_saved(saved_config(type(config), part)) for part in parts)
     path = config.resume / METRICS
     table = metrics.read(path)
     steps = metrics.numbers(table, "agent_steps", path) if table else []
@@ -200,6 +219,14 @@ def config_to_resume(config_type: type[RunConfig], arguments) -> RunConfig | Non
                 f"{option(name)} cannot change when a run is resumed; with --resume only "
                 f"{', '.join(map(option, config_type.may_change))} can be given."
             )
+    return to_resume(config_type, run_dir)
+
+
+def to_resume(config_type: type[RunConfig], run_dir) -> RunConfig:
+    """The saved options of a run that goes on.
+
+    Raises: ValueError where it cannot.
+    """
     config = saved_config(config_type, run_dir)
     refuse_older_form(run_dir)
     refuse_edited(config_type, run_dir)

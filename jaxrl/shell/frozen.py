@@ -24,9 +24,13 @@ class Frozen(NamedTuple):
 
 
 def trained_as(run_dir: Path) -> RunConfig:
-    """The options that a run was trained with. Raises ValueError where the folder is none of a run's."""
+    """The options that a run was trained with. Raises ValueError where the folder is none of one run's."""
     algorithm = folder.algorithm_of(run_dir, AGENTS)
-    return folder.saved_config(AGENTS[algorithm].Config, run_dir)
+    config = folder.saved_config(AGENTS[algorithm].Config, run_dir)
+    if config.num_seeds > 1:
+        first = Path(run_dir) / f"seed_{config.seed}"
+        raise ValueError(f"{run_dir} holds the runs of {config.num_seeds} seeds; give one of them, such as {first}.")
+    return config
 
 
 def played_as(trained: RunConfig, env: str | None, protocol: str | None) -> RunConfig:

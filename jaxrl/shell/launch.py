@@ -1,5 +1,6 @@
 """The course of a training run, from the command line to the video of its last policy."""
 
+import contextlib
 import dataclasses
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ from jaxrl import environments, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import memory, options
 from jaxrl.agents.options import RunConfig
-from jaxrl.shell import cli, files, folder, frozen, lock, loop, signals, video
+from jaxrl.shell import cli, files, folder, frozen, lock, loop, metrics, plots, scores, signals, video
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator
 from jaxrl.shell.frozen import Frozen
 from jaxrl.shell.loop import NotFinite, Schedule, State
+from jaxrl.shell.metrics import Progress, Together
 from jaxrl.shell.mistakes import reason
 from jaxrl.shell.record import Recorder
 from jaxrl.shell.seeds import seed_for
@@ -64,27 +66,96 @@ def train(algorithm: ModuleType, config: RunConfig):
     with signals.stopping() as stop:
         agent, run_dir = agent_of(algorithm, config), folder.place(config)
         start_of(agent, config)  # for what it raises, before there is a folder
-        with lock.held(run_dir):
-            if not config.resume:
-                folder.new_run(dataclasses.replace(config, run_dir=run_dir))
-            lock.sign(run_dir)
-            trained = train_in_folder(agent, config, run_dir, stop)
-    if config.video and not stop.asked:
+        with mine(config, run_dir):
+            how = train_one if config.num_seeds == 1 else train_seeds
+            ended = how(agent, config, run_dir, stop)
+    for trained in ended if config.video and not stop.asked else ():
         record_game(agent, config, trained.state, trained.run_dir)
-    if trained.unneeded:
-        print("; ".join(trained.unneeded))
-    if trained.missing:
-        raise Incomplete(f"the run in {trained.run_dir} is not complete: {'; '.join(trained.missing)}")
+    if unneeded := [sentence for trained in ended for sentence in trained.unneeded]:
+        print("; ".join(unneeded))
+    if missing := [sentence for trained in ended for sentence in trained.missing]:
+        raise Incomplete(f"the run in {run_dir} is not complete: {'; '.join(missing)}")
 
 
-def train_in_folder(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop) -> Trained:
+@contextlib.contextmanager
+def mine(config: RunConfig, run_dir: Path):
+    """A run's folder with its options, which is this process's in the block."""
+    with lock.held(run_dir):
+        if not config.resume:
+            folder.new_run(dataclasses.replace(config, run_dir=run_dir))
+        lock.sign(run_dir)
+        yield
+
+
+def train_one(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop) -> list[Trained]:
     """The same but for the video, in a folder that is this process's."""
-    preset = f", preset {config.preset}" if config.preset else ""
-    lives = "; a lost life ends an episode of training, a score is that of a whole game" if config.life_loss else ""
-    print(f"{config.introduction}{preset}{lives}; the run is in {run_dir}", flush=True)
+    print(first_words(config, run_dir), flush=True)
     trained = run(agent, config, run_dir, stop)
     print(last_words(config, trained, stop), flush=True)
-    return trained
+    return [trained]
+
+
+def train_seeds(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop) -> list[Trained]:
+    """Several seeds at once, each in a folder of its own: while one learns, another plays.
+
+    Each has pools of its own, so that each makes them anew at its own steps, as it would alone.
+
+    Raises: what the first of them raised, when the others are done.
+    """
+    runs = folder.of_seeds(config, run_dir)
+    print(f"{config.num_seeds} seeds: {first_words(config, run_dir)}", flush=True)
+    with contextlib.ExitStack() as stack:
+        for each in runs:
+            stack.enter_context(mine(each, folder.place(each)))
+        if config.resume:
+            folder.record_resume(config)
+        together = stack.enter_context(Together(config.num_seeds * config.total_steps, agent.shown))
+        turn = loop.learning(agent, config.device_count)
+        ended = by_turns(
+            course(agent, each, folder.place(each), stop, partial(together.part, f"seed {each.seed}"), turn)
+            for each in runs
+        )
+    for trained in ended:
+        if isinstance(trained, Trained):
+            print(last_words(config, trained, stop), flush=True)
+    draw_seeds(config, run_dir, runs)
+    for trained in ended:
+        if isinstance(trained, Exception):
+            raise trained
+    return ended
+
+
+def draw_seeds(config: RunConfig, run_dir: Path, runs: list[RunConfig]):
+    """curve.png of all seeds that have rows, where it can be drawn; each has one of its own."""
+    with contextlib.suppress(OSError, ValueError):
+        tables = [table for each in runs if (table := metrics.read(folder.place(each) / metrics.METRICS))]
+        if tables:
+            band = scores.band([(table["agent_steps"], table["score_mean_100"]) for table in tables])
+            plots.comparison(run_dir, [(f"{len(tables)} seeds, their mean and range", band)], title=config.title)
+
+
+def by_turns(courses) -> list:
+    """What generators return, or the exceptions that they raise, when each in turn has gone one step at a time."""
+    courses = dict(enumerate(courses))
+    ended = [None] * len(courses)
+    while courses:
+        for number, each in list(courses.items()):
+            try:
+                next(each)
+            except StopIteration as end:
+                ended[number] = end.value
+            except Exception as error:
+                ended[number] = error
+            if ended[number] is not None:
+                del courses[number]
+    return ended
+
+
+def first_words(config: RunConfig, run_dir: Path) -> str:
+    """What is printed when training begins."""
+    preset = f", preset {config.preset}" if config.preset else ""
+    lives = "; a lost life ends an episode of training, a score is that of a whole game" if config.life_loss else ""
+    return f"{config.introduction}{preset}{lives}; the run is in {run_dir}"
 
 
 def last_words(config: RunConfig, trained: Trained, stop: signals.Stop) -> str:
@@ -122,7 +193,21 @@ def run(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop | Non
 
     Raises: NotFinite; CheckpointError; ValueError for a folder that cannot be resumed.
     """
-    stop, resumed = stop or signals.Stop(), config.resume is not None
+    progress = partial(Progress, config.total_steps, shown=agent.shown)
+    (ended,) = by_turns([course(agent, config, run_dir, stop or signals.Stop(), progress)])
+    if isinstance(ended, Exception):
+        raise ended
+    return ended
+
+
+def course(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop, progress, turn=None):
+    """The same as a generator, which yields whenever an update is under way, and returns a Trained.
+
+    Args:
+      progress: `(start=step) -> metrics.Progress`, or one's share in several.
+      turn: see `loop.phases`.
+    """
+    resumed = config.resume is not None
     if resumed:
         folder.refuse_lost_checkpoints(config)
         files.drop_temporaries(run_dir)
@@ -130,8 +215,9 @@ def run(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop | Non
     steps, state, tally = begin(agent, config, checkpoints)
     schedule = Schedule(config.total_steps, config.checkpoint_every, config.log_every)
     recorder = Recorder(
-        agent, run_dir, schedule, config.title, steps, tally, checkpoints, evaluator_of(agent, config), resumed
-    )
+        agent, run_dir, schedule, config.title, steps, tally, checkpoints, evaluator_of(agent, config), resumed,
+        progress(start=steps),
+    )  # fmt: skip
     if resumed:
         if changed := folder.other_conditions(config):
             print(changed, flush=True)
@@ -139,7 +225,10 @@ def run(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop | Non
     with recorder:
         try:
             recorder.evaluate_again(state)
-            for update in loop.updates(agent, state, partial(pools_of, config), schedule, steps):
+            for update in loop.phases(agent, state, partial(pools_of, config), schedule, steps, turn):
+                if update is None:
+                    yield
+                    continue
                 steps, state, stop.begun = update.agent_steps, update.state, True
                 stopping = stop.asked  # asked once: a signal from here on is for the next update, which saves
                 recorder.take(update, stopping)

@@ -114,8 +114,16 @@ def updates(agent: Agent, state: State, make_pools, schedule: Schedule, start: i
 
     Raises: NotFinite when a report is not finite; the state is then spoilt.
     """
+    return (update for update in phases(agent, state, make_pools, schedule, start) if update is not None)
+
+
+def phases(agent: Agent, state: State, make_pools, schedule: Schedule, start: int, turn=None):
+    """The same, with a None before each update: it is under way then, and meanwhile others can be begun.
+
+    `turn`: what `learning` gives, where several runs of the agent share it, so that it is compiled once.
+    """
     agent_steps = start
-    turn = learning(agent, len(state.act_keys))
+    turn = turn or learning(agent, len(state.act_keys))
     while agent_steps < schedule.total_steps:
         pools = make_pools(agent_steps)
         collect, (state, actor) = collecting(agent, pools), enter(agent, state, pools)
@@ -124,6 +132,7 @@ def updates(agent: Agent, state: State, make_pools, schedule: Schedule, start: i
             actor, trajectory, games = collect(agent.acting(state.learner), actor)
             learner, storage, learn_keys, report = turn(state.learner, state.storage, state.learn_keys, trajectory)
             state = State(learner, storage, actor.normalizer, actor.key, learn_keys)
+            yield None
             report, games = jax.device_get((report, games))
             agent_steps += int(games.valid.sum())
             check_finite(report, agent_steps)

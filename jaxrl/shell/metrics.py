@@ -6,6 +6,7 @@ import io
 import math
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -182,12 +183,57 @@ class Progress:
         self._bar.update(self._task, completed=done, description=head)
         self._text = Text(text)
         if not self._console.is_terminal and now - self._spoke >= PLAIN_EVERY:
-            self._spoke = now
-            print(f"{head}  {text}".rstrip(), flush=True)
+            self._spoke, gap = now, "\n" if "\n" in text else "  "
+            print(f"{head}{gap}{text}".rstrip(), flush=True)
 
     def note(self, text: str):
         """Print a line above the bar."""
         self._console.print(text, soft_wrap=True)
+
+
+class Together:
+    """The progress of several runs on one bar, with a line for each below it; a context."""
+
+    def __init__(self, total: int, shown: dict[str, Column]):
+        """`total`: of all runs."""
+        self._progress, self._done, self._lines = Progress(total, shown=shown), {}, {}
+        self._shown = SHOWN | shown
+
+    def __enter__(self):
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self._progress.__exit__()
+
+    def part(self, name: str, start: int):
+        """The progress of one run, which begins at a step."""
+        self._done[name], self._lines[name] = start, ""
+        self._progress.start += start
+        return Part(self, name)
+
+    def update(self, name: str, row: dict):
+        """Show a row of one run's metrics.csv."""
+        self._done[name], self._lines[name] = row["agent_steps"], line(row, self._shown)
+        lines = [f"{name}  {text}" for name, text in self._lines.items()]
+        self._progress.show(sum(self._done.values()), "\n".join(lines))
+
+    def note(self, name: str, text: str):
+        """Print a line of one run above the bar."""
+        self._progress.note(f"{name}: {text}")
+
+
+class Part:
+    """One run's share in `Together`, as a `Progress`."""
+
+    def __init__(self, together: Together, name: str):
+        self.update, self.note = partial(together.update, name), partial(together.note, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
 
 
 def line(row: dict, shown: dict[str, Column]) -> str:

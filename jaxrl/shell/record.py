@@ -12,7 +12,7 @@ from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator
 from jaxrl.shell.events import Events
 from jaxrl.shell.loop import NotFinite, Schedule, State, Updated
-from jaxrl.shell.metrics import EVALUATION, METRICS, Progress, RunLog
+from jaxrl.shell.metrics import EVALUATION, METRICS, RunLog
 from jaxrl.shell.mistakes import reason
 from jaxrl.shell.sinks import Sink, faults_of
 from jaxrl.shell.tally import Tally
@@ -26,13 +26,14 @@ class Recorder:
     """
 
     def __init__(self, agent: Agent, run_dir: Path, schedule: Schedule, title: str, start: int, tally: Tally,
-                 checkpoints: Checkpoints, evaluator: BackgroundEvaluator | None, resumed: bool):  # fmt: skip
+                 checkpoints: Checkpoints, evaluator: BackgroundEvaluator | None, resumed: bool, progress):  # fmt: skip
+        """`progress`: a `metrics.Progress`, or one's share in several."""
         self.saved = self._since = start
         self._agent, self._run_dir, self._schedule = agent, run_dir, schedule
         self._tally, self._checkpoints, self._evaluator = tally, checkpoints, evaluator
         self._older: int | None = None  # the checkpoint before `saved`, as long as no update came after it
         self._log = RunLog(run_dir, start if resumed else None)
-        self._progress = Progress(schedule.total_steps, start, shown=agent.shown)
+        self._progress = progress
         self._faults, self._unseen, self._failed = faults_of(run_dir), None, []
         self._rows = Sink(METRICS, self._log.write, self._tell)
         self._evaluations = Sink(EVALUATION, self._log.write_evaluation, self._tell)

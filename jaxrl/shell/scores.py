@@ -52,9 +52,10 @@ def interval(games, confidence: float = 0.95, seed: int = 0) -> tuple[float, flo
       confidence: how much of the resamples lies within.
       seed: of the resamples; the same seed gives the same interval.
 
-    Returns: low and high, by percentiles; NaN where a game has less than two seeds, of which nothing can be said.
+    Returns: low and high, by percentiles; NaN where a game has less than two seeds, of which nothing can be said, or
+      one without a score.
     """
-    if min(map(len, games)) < 2:
+    if min(map(len, games)) < 2 or np.isnan(np.concatenate(games)).any():
         return float("nan"), float("nan")
     found = stats.bootstrap(
         games, interquartile_mean, method="percentile", n_resamples=RESAMPLES, confidence_level=confidence, rng=seed,
