@@ -77,9 +77,10 @@ class Agent(NamedTuple):
         computes nothing, since it is called outside compiled code with [D, ...] leaves.
       act: `(acting, memory, observation [N, ...], first [N], key) -> (a [N, ...], memory, extras)` in training; what is
         in `extras` comes back in `Trajectory.extras` with a leading time axis.
-      learn: `(learner, experience, key) -> (learner, report)`. The experience is a `rollout.Trajectory`, or with a
-        storage that; the report is a dict of scalars. A `loss` or `gradient_norm` that is not finite stops the run,
-        unless the report says `updates`: 0.
+      learn: `(learner, experience, key, acted=None) -> (learner, report)`. The experience is a `rollout.Trajectory`, or
+        with a storage that; the report is a dict of scalars. A `loss` or `gradient_norm` that is not finite stops the
+        run, unless the report says `updates`: 0. `acted` is what `acting` gave for the trajectory, where the learner
+        has gone on since: an on-policy gradient is taken there. (With a storage it is not given.)
       frozen: `(learner) -> params`, those that `policy` takes; it picks leaves as `acting` does.
       shown: which reports are shown, and how.
       arrange: `(trajectory) -> trajectory`, in the form that `learn` takes it; compiled with acting, and so done where

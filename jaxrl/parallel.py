@@ -17,6 +17,30 @@ from jaxrl.nearest import unknown
 DEVICES = "devices"
 
 
+def learning_devices(device_count: int) -> list:
+    """The devices that learn."""
+    return jax.local_devices()[:device_count]
+
+
+def acting_devices(device_count: int, how: str) -> list | None:
+    """The device on which each pool is acted in, or None where acting and learning share theirs.
+
+    EnvPool steps on the host's processor: from an accelerator's program each step makes the device wait (GPU), or
+    cannot be called at all (TPU).
+
+    Args:
+      how: "cpu", the host's; "accelerator", where learning is; "auto", "cpu" beside an accelerator.
+
+    Raises: ValueError on another name.
+    """
+    if how not in ("auto", "cpu", "accelerator"):
+        raise unknown("place to act", how, ("auto", "cpu", "accelerator"))
+    if how == "accelerator" or learning_devices(1)[0].platform == "cpu":
+        return None
+    host = jax.local_devices(backend="cpu")
+    return [host[number % len(host)] for number in range(device_count)]
+
+
 def map_groups(how: str):
     """How a function of (parameters, data) is mapped over the leading axis of groups.
 
@@ -67,14 +91,33 @@ def map_devices(function, device_count: int, donate_argnums=()):
     """
     if device_count == 1:
         return jax.jit(lambda *args: add_axis(function(*first_device(args))), donate_argnums=donate_argnums)
-    devices = jax.local_devices()[:device_count]
+    devices = learning_devices(device_count)
     return jax.pmap(function, axis_name=DEVICES, devices=devices, donate_argnums=donate_argnums)
 
 
 def shard(tree, device_count: int):
     """Put the slices of every leaf [device_count, ...] on the devices that `map_devices` runs on."""
-    mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DEVICES)))
+    return jax.device_put(tree, sharding(device_count))
+
+
+def sharding(device_count: int) -> NamedSharding:
+    """A slice [1, ...] of every leaf [device_count, ...] on each device that learns."""
+    mesh = Mesh(np.array(learning_devices(device_count)), (DEVICES,))
+    return NamedSharding(mesh, PartitionSpec(DEVICES))
+
+
+def join(slices):
+    """Trees of leaves [1, ...], wherever they are, as one on the devices that learn: [device_count, ...] a leaf."""
+    device_count = len(slices)
+    moved = [jax.device_put(tree, device) for tree, device in zip(slices, learning_devices(device_count), strict=True)]
+    if device_count == 1:
+        return moved[0]
+    return jax.tree.map(
+        lambda *leaves: jax.make_array_from_single_device_arrays(
+            (device_count, *leaves[0].shape[1:]), sharding(device_count), list(leaves)
+        ),
+        *moved,
+    )
 
 
 def stack(trees):
@@ -89,10 +132,9 @@ def unstack(tree) -> tuple:
 
 def repeat(make, device_count: int):
     """The arrays of `make()` once for each device, [device_count, ...], made there without a copy."""
-    mesh = Mesh(np.array(jax.local_devices()[:device_count]), (DEVICES,))
     everywhere = jax.jit(
         lambda: jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (device_count, *leaf.shape)), make()),
-        out_shardings=NamedSharding(mesh, PartitionSpec(DEVICES)),
+        out_shardings=sharding(device_count),
     )
     return everywhere()
 

@@ -19,10 +19,10 @@ from faults import ROOT, Run
 
 from jaxrl.shell import cli, files, provenance
 
-SHARED = ("--total-steps", 2**31 - 1, "--log-every", 2_000, "--evaluation-games", 5, "--no-video")
-KINDS = {  # a checkpoint with an evaluation each minute or so
-    "a3c": ("--env", "Riverraid-v5", "--num-envs", 16, "--checkpoint-every", 60_000, *SHARED),
-    "dqn": ("--env", "Pong-v5", "--replay-size", 20_000, "--checkpoint-every", 30_000, *SHARED),
+SHARED = ("--total-steps", 2**31 - 1, "--no-video")
+KINDS = {  # as users run them, but for a replay that is full before the first sample that counts
+    "a3c": ("--env", "Riverraid-v5", *SHARED),
+    "dqn": ("--env", "Pong-v5", "--replay-size", 50_000, *SHARED),
 }
 MOST = 5.0  # MB an hour
 
@@ -33,7 +33,7 @@ class Config:
 
     minutes: float = 60.0
     """Of each."""
-    warm_up: float = 10.0
+    warm_up: float = 20.0
     """Minutes before the first sample that counts."""
     every: float = 5.0
     """Seconds between two samples."""

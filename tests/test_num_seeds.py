@@ -63,8 +63,8 @@ def test_a_resumed_run_of_seeds_takes_what_may_change(together):
 def test_a_seed_that_is_lost_ends_when_the_others_are_done(tmp_path, monkeypatch):
     """And is the run's error."""
 
-    def phases(agent, state, make_pools, schedule, start, turn, original=loop.phases):
-        for number, update in enumerate(original(agent, state, make_pools, schedule, start, turn)):
+    def phases(agent, state, make_pools, schedule, start, how, original=loop.phases):
+        for number, update in enumerate(original(agent, state, make_pools, schedule, start, how)):
             if number == 3 and make_pools.args[0].seed == 3:
                 raise loop.NotFinite("the loss became nan.")
             yield update

@@ -15,7 +15,7 @@ from jaxrl.algorithms import a3c
 class Config(on_policy.ActorCriticConfig):
     """Train A3C with an LSTM (an agent step is one action; with a frame skip of 4 it is 4 emulator frames).
 
-    There is one preset, a3c: the defaults shown for Atari, others for everything else.
+    Presets: a3c, the defaults shown for Atari, others for everything else; origin, as the report had it (Atari).
     """
 
     algorithm: ClassVar[str] = "a3c"
@@ -50,7 +50,10 @@ CONTROL = {
     "max_grad_norm": 0.5, "entropy_coefficient": 0.0, "total_steps": 500_000, "log_every": 10_000,
     "checkpoint_every": 250_000,
 }  # fmt: skip
-PRESETS = {"atari": {"a3c": {}}, "control": {"a3c": CONTROL}}
+ORIGIN = {  # 23 processes of one environment for 24 hours
+    "protocol": "origin", "num_envs": 23, "num_workers": 23, "learning_rate": 1e-4, "total_steps": 80_700_000,
+}  # fmt: skip
+PRESETS = {"atari": {"a3c": {}, "origin": ORIGIN}, "control": {"a3c": CONTROL}}
 preset = partial(options.preset, Config, PRESETS)
 
 
@@ -73,9 +76,10 @@ def make(config: Config, spec) -> Agent:
         return a3c.init(params or on_policy.init_params(network, spec, key), config.num_workers, optimizer)
 
     def act(copies, memory, observation, first, key):
-        return a3c.act(network, copies, memory, observation, first, key, map_workers)
+        return a3c.act(network, copies, memory, observation, first, key, map_workers, config.keeps)
 
-    def learn(learner, segments, key):
+    def learn(learner, segments, key, acted=None):
+        learner = learner if acted is None else learner._replace(copies=acted)
         beta = on_policy.entropy_coefficient(config, learner.optimizer)
         hyper = config.hyperparameters._replace(entropy_coefficient=beta)
         return a3c.update(learner, segments, network, optimizer, hyper, map_workers, axis_names)

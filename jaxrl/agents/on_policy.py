@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import optax
 
+from jaxrl import parallel
 from jaxrl.agent import Agent
 from jaxrl.agents import options
 from jaxrl.agents.optimizers import clipped
@@ -52,9 +53,14 @@ class Config(RunConfig):
         return self.t_max
 
     @property
+    def keeps(self) -> bool:
+        """Whether acting keeps what learning goes back through: where they share a device."""
+        return parallel.acting_devices(self.device_count, self.acting) is None
+
+    @property
     def images_kept(self) -> int:
         """Observations of which acting keeps what learning goes back through."""
-        return self.num_envs * self.t_max
+        return self.num_envs * self.t_max if self.keeps else 0
 
     @property
     def images_learnt(self) -> int:
@@ -132,11 +138,9 @@ def agent(config: Config, network, init, learn, **own) -> Agent:
       own: other members of `Agent`, where the agent does not act with `params` as it does when frozen.
     """
 
-    def act(params, memory, observation, first, key):
-        return actor_critic.act_and_keep(network, params, memory, observation, first, key)
-
     def params_of(learner):
         return learner.params
 
+    act = actor_critic.acting(network, config.keeps)
     shared = {"acting": params_of, "act": act, "frozen": params_of, "shown": actor_critic.SHOWN}
     return Agent(actor_critic.policy(network), config.t_max, init, learn=learn, **shared | own)

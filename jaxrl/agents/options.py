@@ -68,6 +68,12 @@ class RunConfig:
     """Environments that are played at once, over all devices."""
     device_count: Count = 1
     """Devices to train on; the gradient is averaged over them."""
+    acting: Literal["auto", "cpu", "accelerator"] = "auto"
+    """Where the policy acts in training: beside the environments on the host's CPU, or on the accelerator that learns;
+    auto is cpu. Without an accelerator all are the same."""
+    acting_age: Annotated[int, Interval(ge=0, le=1)] = 0
+    """How many turns of learning the parameters that act are behind. With 0 a rollout waits for what was learnt from
+    the last one; with 1 it is played meanwhile, which is for an accelerator."""
     image_size: ImageSize | None = None
     """Height, and width, of the observation in pixels; by default the protocol's."""
     image_width: ImageSize | None = None

@@ -54,9 +54,9 @@ def make(config: Config, spec) -> Agent:
     def init(key, params=None):
         return descent.init(params or on_policy.init_params(network, spec, key), optimizer)
 
-    def learn(learner, trajectory, key):
+    def learn(learner, trajectory, key, acted=None):
         beta = on_policy.entropy_coefficient(config, learner.optimizer)
         hyper = reinforce.Hyperparameters(config.gamma, beta)
-        return reinforce.update(learner, trajectory, network, optimizer, hyper, axis_names)
+        return reinforce.update(learner, trajectory, network, optimizer, hyper, axis_names, acted)
 
     return on_policy.agent(config, network, init, learn)

@@ -38,22 +38,24 @@ def init(params, num_workers: int, optimizer: optax.GradientTransformation) -> S
     return State(params, copies, optimizer.init(params))
 
 
-def act(network, copies, memory, observation, first, key, map_workers):
+def act(network, copies, memory, observation, first, key, map_workers, keep: bool = True):
     """One step in which worker w acts in the w-th N / W environments with its own copy of the parameters.
 
     Args:
       copies: [W, ...] a leaf.
       memory, observation, first: of all N environments.
       map_workers: how a function is mapped over the workers, `parallel.map_groups`.
+      keep: see `actor_critic.acting`.
 
     Returns: actions int32 [N], the memory after, and of each worker what its backward pass needs, [N / W, ...] a leaf.
     """
     num_workers = jax.tree.leaves(copies)[0].shape[0]
     keys = jax.random.split(key, num_workers)
     of_workers = parallel.split_groups((memory, observation, first), num_workers)
-    acting = map_workers(lambda copy, seen, key: actor_critic.act_and_keep(network, copy, *seen, key))
+    act_alone = actor_critic.acting(network, keep)
+    acting = map_workers(lambda copy, seen, key: act_alone(copy, *seen, key))
     a, memory, kept = acting(copies, of_workers, keys)
-    return *parallel.join_groups((a, memory)), parallel.unstack(kept)
+    return *parallel.join_groups((a, memory)), parallel.unstack(kept) if keep else ()
 
 
 def split_workers(trajectory: Trajectory, num_workers: int) -> Trajectory:

@@ -4,6 +4,7 @@ The network takes `(params, observation [T, B, ...], memory, first [T, B])` and 
 and the memory after (`networks.ActorCriticLSTM`).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -51,6 +52,18 @@ def act_and_keep(network, params, memory, observation, first, key):
     return a.astype(jnp.int32), memory, jax.tree.map(lambda leaf: leaf[0], kept)
 
 
+def acting(network, keep: bool = True):
+    """`(params, memory, observation, first, key) -> (a, memory, extras)`; with `keep` extras are as in `act_and_keep`.
+
+    Without, where learning is on another device: there it is quicker computed again than sent.
+    """
+
+    def act_only(params, memory, observation, first, key):
+        return *act(network, params, memory, observation, first, key), ()
+
+    return partial(act_and_keep, network) if keep else act_only
+
+
 def forward(params, network, trajectory: Trajectory):
     """Logits, values and the memory after of a trajectory; what acting kept is not computed again."""
     known = {"known": trajectory.extras} if trajectory.extras else {}
@@ -60,14 +73,14 @@ def forward(params, network, trajectory: Trajectory):
 def policy(network) -> Policy:
     """How a trained network acts: it samples from π, or takes its most likely action."""
 
-    def acting(params, memory, observation, first, key, greedy=False):
+    def act_frozen(params, memory, observation, first, key, greedy=False):
         return act(network, params, memory, observation, first, None if greedy else key)
 
     def look(params, memory, observation, first):
         logits, v, _ = network.apply(params, observation[None], memory, first[None])
         return jnp.exp(layers.log_softmax(logits[0])), v[0]
 
-    return Policy(network.initial_memory, acting, look)
+    return Policy(network.initial_memory, act_frozen, look)
 
 
 def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):

@@ -55,15 +55,17 @@ def loss(params, network, trajectory: Trajectory, hyper: Hyperparameters):
     return value, actor_critic.report(value, logits, b_t, g_t - b_t, g_t, row.valid)
 
 
-def update(state: State, trajectory: Trajectory, network, optimizer, hyper: Hyperparameters, axis_names=()):
+def update(state: State, trajectory: Trajectory, network, optimizer, hyper: Hyperparameters, axis_names=(), acted=None):
     """One step of the optimiser on one trajectory.
 
     Args:
+      acted: the parameters that made the trajectory, at which the gradient is taken; by default the state's.
       axis_names: mapped axes over which the gradient and the report are averaged.
 
     Returns: the state after, and the report.
     """
-    (_, report), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, network, trajectory, hyper)
+    at = state.params if acted is None else acted
+    (_, report), gradient = jax.value_and_grad(loss, has_aux=True)(at, network, trajectory, hyper)
     gradient, report = parallel.mean((gradient, report), axis_names)
     report |= {"gradient_norm": optax.tree.norm(gradient)}
     return State(*descend(*state, gradient, optimizer)), report

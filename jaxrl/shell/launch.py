@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxrl import environments, rollout
+from jaxrl import environments, parallel, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import memory, options
 from jaxrl.agents.options import RunConfig
@@ -17,7 +17,7 @@ from jaxrl.shell import cli, files, folder, frozen, lock, loop, metrics, plots, 
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator
 from jaxrl.shell.frozen import Frozen
-from jaxrl.shell.loop import NotFinite, Schedule, State
+from jaxrl.shell.loop import How, NotFinite, Schedule, State
 from jaxrl.shell.metrics import Progress, Together
 from jaxrl.shell.mistakes import reason
 from jaxrl.shell.record import Recorder
@@ -110,9 +110,9 @@ def train_seeds(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.St
         if config.resume:
             folder.record_resume(config)
         together = stack.enter_context(Together(config.num_seeds * config.total_steps, agent.shown))
-        turn = loop.learning(agent, config.device_count)
+        how = how_of(config)._replace(turn=loop.learning(agent, config.device_count))
         ended = by_turns(
-            course(agent, each, folder.place(each), stop, partial(together.part, f"seed {each.seed}"), turn)
+            course(agent, each, folder.place(each), stop, partial(together.part, f"seed {each.seed}"), how)
             for each in runs
         )
     for trained in ended:
@@ -155,7 +155,10 @@ def first_words(config: RunConfig, run_dir: Path) -> str:
     """What is printed when training begins."""
     preset = f", preset {config.preset}" if config.preset else ""
     lives = "; a lost life ends an episode of training, a score is that of a whole game" if config.life_loss else ""
-    return f"{config.introduction}{preset}{lives}; the run is in {run_dir}"
+    apart = parallel.acting_devices(config.device_count, config.acting)
+    where = f"; it acts on {apart[0]} and learns on {parallel.learning_devices(1)[0]}" if apart else ""
+    age = f"; what acts is {config.acting_age} turn of learning old" if config.acting_age else ""
+    return f"{config.introduction}{preset}{lives}{where}{age}; the run is in {run_dir}"
 
 
 def last_words(config: RunConfig, trained: Trained, stop: signals.Stop) -> str:
@@ -194,18 +197,23 @@ def run(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop | Non
     Raises: NotFinite; CheckpointError; ValueError for a folder that cannot be resumed.
     """
     progress = partial(Progress, config.total_steps, shown=agent.shown)
-    (ended,) = by_turns([course(agent, config, run_dir, stop or signals.Stop(), progress)])
+    (ended,) = by_turns([course(agent, config, run_dir, stop or signals.Stop(), progress, how_of(config))])
     if isinstance(ended, Exception):
         raise ended
     return ended
 
 
-def course(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop, progress, turn=None):
+def how_of(config: RunConfig) -> How:
+    """How the options say that turns are played."""
+    return How(parallel.acting_devices(config.device_count, config.acting), config.acting_age)
+
+
+def course(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop, progress, how: How):
     """The same as a generator, which yields whenever an update is under way, and returns a Trained.
 
     Args:
       progress: `(start=step) -> metrics.Progress`, or one's share in several.
-      turn: see `loop.phases`.
+      how: see `loop.How`.
     """
     resumed = config.resume is not None
     if resumed:
@@ -225,7 +233,7 @@ def course(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop, p
     with recorder:
         try:
             recorder.evaluate_again(state)
-            for update in loop.phases(agent, state, partial(pools_of, config), schedule, steps, turn):
+            for update in loop.phases(agent, state, partial(pools_of, config), schedule, steps, how):
                 if update is None:
                     yield
                     continue

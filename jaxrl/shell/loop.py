@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import parallel, rollout
@@ -100,13 +101,32 @@ def restored(agent: Agent, state: State) -> State:
 
 
 def frozen(agent: Agent, state: State) -> dict:
-    """What acts when frozen, of the first device: {"params": ..., "normalizer": ...}."""
+    """What acts when frozen, of the first device, where acting is done: {"params": ..., "normalizer": ...}."""
     params, normalizer = parallel.first_device((agent.frozen(state.learner), state.normalizer))
     frozen = {"params": params, "normalizer": normalizer}
-    return jax.device_put(frozen, jax.local_devices()[0])  # a slice of many devices' array lies on all of them
+    where = min(state.act_keys.devices(), key=lambda device: device.id)
+    return jax.device_put(frozen, where)  # a slice of many devices' array lies on all of them
 
 
-def updates(agent: Agent, state: State, make_pools, schedule: Schedule, start: int):
+class How(NamedTuple):
+    """How the turns of a run are played.
+
+    Attributes:
+      acting: the devices of `parallel.acting_devices`, or None.
+      age: turns of learning that the parameters that act are behind. With 0 a rollout waits for what was learnt from
+        the last one; with 1 it is under way while that is learnt. Fresh pools always begin with the newest.
+      turn: what `learning` gives, where several runs of the agent share it, so that it is compiled once.
+    """
+
+    acting: list | None = None
+    age: int = 0
+    turn: Any = None
+
+
+TOGETHER = How()
+
+
+def updates(agent: Agent, state: State, make_pools, schedule: Schedule, start: int, how: How = TOGETHER):
     """Train from agent step `start`: a generator of `Updated`, endless but for the total.
 
     `make_pools(agent_steps)` makes the pools, one for each device; they are made anew after every boundary (a
@@ -114,35 +134,46 @@ def updates(agent: Agent, state: State, make_pools, schedule: Schedule, start: i
 
     Raises: NotFinite when a report is not finite; the state is then spoilt.
     """
-    return (update for update in phases(agent, state, make_pools, schedule, start) if update is not None)
+    return (update for update in phases(agent, state, make_pools, schedule, start, how) if update is not None)
 
 
-def phases(agent: Agent, state: State, make_pools, schedule: Schedule, start: int, turn=None):
-    """The same, with a None before each update: it is under way then, and meanwhile others can be begun.
-
-    `turn`: what `learning` gives, where several runs of the agent share it, so that it is compiled once.
-    """
+def phases(agent: Agent, state: State, make_pools, schedule: Schedule, start: int, how: How = TOGETHER):
+    """The same, with a None before each update: it is under way then, and meanwhile others can be begun."""
     agent_steps = start
-    turn = turn or learning(agent, len(state.act_keys))
+    turn = how.turn or learning(agent, len(state.act_keys))
     while agent_steps < schedule.total_steps:
         pools = make_pools(agent_steps)
-        collect, (state, actor) = collecting(agent, pools), enter(agent, state, pools)
+        collect, (state, actor) = collecting(agent, pools, how.acting), enter(agent, state, pools, how.acting)
         boundary = min(next_multiple(agent_steps, schedule.checkpoint_every), schedule.total_steps)
+        acted = None
+        ahead = collect(agent.acting(state.learner), actor)
         while agent_steps < boundary:
-            actor, trajectory, games = collect(agent.acting(state.learner), actor)
-            learner, storage, learn_keys, report = turn(state.learner, state.storage, state.learn_keys, trajectory)
-            state = State(learner, storage, actor.normalizer, actor.key, learn_keys)
+            actor, trajectory, games = ahead
+            old = (acted,) if acted is not None else ()
+            if how.age:
+                games = jax.device_get(games)
+                acted = jax.tree.map(jnp.copy, agent.acting(state.learner))  # learning takes the learner's own memory
+                if agent_steps + games.valid.sum() < boundary:
+                    ahead = collect(acted, actor)
+            learnt = state.learner, state.storage, state.learn_keys
+            learner, storage, learn_keys, report = turn(*learnt, trajectory, *old)
+            state = State(learner, storage, *carried(actor), learn_keys)
             yield None
             report, games = jax.device_get((report, games))
             agent_steps += int(games.valid.sum())
             check_finite(report, agent_steps)
             yield Updated(agent_steps, state, report, games, agent_steps >= boundary)
+            if not how.age and agent_steps < boundary:
+                ahead = collect(agent.acting(state.learner), actor)
         for pool in pools:
             pool.close()
 
 
-def enter(agent: Agent, state: State, pools) -> tuple[State, rollout.ActorState]:
-    """The state at the start of fresh pools, one for each device, and the actors in them."""
+def enter(agent: Agent, state: State, pools, acting=None):
+    """The state at the start of fresh pools, one for each device, and the actors in them.
+
+    The actors are one `rollout.ActorState` with leaves [D, ...], or where acting has devices of its own, one for each.
+    """
     state = state._replace(learner=jax.vmap(agent.cut)(state.learner))
     if agent.storage is not None:
         state = state._replace(storage=jax.vmap(agent.storage.cut)(state.storage))
@@ -151,27 +182,63 @@ def enter(agent: Agent, state: State, pools) -> tuple[State, rollout.ActorState]
         normalizer, key = jax.tree.map(lambda leaf: leaf[device], (state.normalizer, state.act_keys))
         return rollout.init(pool.reset(), agent.policy.initial_memory(pool.num_envs), normalizer, key)
 
-    actors = [actor(pool, device) for device, pool in enumerate(pools)]
-    return state, parallel.shard(parallel.stack(actors), len(pools))
+    if acting is None:
+        actors = [actor(pool, device) for device, pool in enumerate(pools)]
+        return state, parallel.shard(parallel.stack(actors), len(pools))
+    state = state._replace(**jax.device_put({"normalizer": state.normalizer, "act_keys": state.act_keys}, acting[0]))
+    with jax.default_device(acting[0]):
+        actors = [actor(pool, device) for device, pool in enumerate(pools)]
+    return state, tuple(map(jax.device_put, actors, acting))
 
 
-def collecting(agent: Agent, pools):
-    """`(acting, actor) -> (actor, Trajectory, Games)`: T steps in these pools, compiled."""
-    pool_step = parallel.on_this_device([pool.step for pool in pools])
+def carried(actor) -> tuple:
+    """The normaliser and the key after a rollout, [D, ...] a leaf."""
+    if isinstance(actor, rollout.ActorState):
+        return actor.normalizer, actor.key
+    there = next(iter(actor[0].key.devices()))
+    return parallel.stack(jax.device_put([(each.normalizer, each.key) for each in actor], there))
 
-    def collect(acting, actor):
-        actor, trajectory, games = rollout.collect(actor, partial(agent.act, acting), pool_step, agent.num_steps)
+
+def collecting(agent: Agent, pools, acting=None):
+    """`(acting, actor) -> (actor, Trajectory, Games)`: T steps in these pools, compiled.
+
+    Where acting has devices of its own, the parameters go there, and only the trajectory comes back.
+    """
+    steps = [pool.step for pool in pools]
+
+    def rolled_out(pool_step, parameters, actor):
+        actor, trajectory, games = rollout.collect(actor, partial(agent.act, parameters), pool_step, agent.num_steps)
         return actor, agent.arrange(trajectory), games
 
-    return parallel.map_devices(collect, len(pools))
+    if acting is None:
+        return parallel.map_devices(partial(rolled_out, parallel.on_this_device(steps)), len(pools))
+
+    def alone(pool_step, parameters, actor):
+        actor, trajectory, games = rolled_out(pool_step, parameters, actor)
+        return actor, parallel.add_axis(trajectory), games
+
+    each = [jax.jit(partial(alone, pool_step)) for pool_step in steps]
+
+    def collect(parameters, actors):
+        found = []
+        for number, (run, actor, device) in enumerate(zip(each, actors, acting, strict=True)):
+            mine = jax.device_put(jax.tree.map(lambda leaf, number=number: leaf[number], parameters), device)
+            found.append(run(mine, actor))
+        actors, trajectories, games = zip(*found, strict=True)
+        return actors, parallel.join(trajectories), parallel.stack(jax.device_put(games, acting[0]))
+
+    return collect
 
 
 def learning(agent: Agent, device_count: int):
-    """`(learner, storage, keys, trajectory) -> (learner, storage, keys, report)`: one turn of learning, compiled."""
+    """`(learner, storage, keys, trajectory[, acted]) -> (learner, storage, keys, report)`: one turn, compiled.
 
-    def update(learner, key, experience):
+    `acted`: the parameters that made the trajectory, where they are not the learner's own.
+    """
+
+    def update(learner, key, experience, *acted):
         key, subkey = jax.random.split(key)
-        after, report = agent.learn(learner, experience, subkey)
+        after, report = agent.learn(learner, experience, subkey, *acted)
         refuse_other_types("learning", learner, after)
         return after, key, report
 
@@ -184,9 +251,9 @@ def learning(agent: Agent, device_count: int):
     store = parallel.map_devices(store, device_count, donate_argnums=(0, 1))
     unknown = {}
 
-    def turn(learner, storage, keys, trajectory):
+    def turn(learner, storage, keys, trajectory, *acted):
         if agent.storage is None:
-            learner, keys, report = update(learner, keys, trajectory)
+            learner, keys, report = update(learner, keys, trajectory, *acted)
             return learner, storage, keys, report
         ready = agent.storage.ready(storage)
         learner, storage, report = store(learner, storage, trajectory)
