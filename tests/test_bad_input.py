@@ -26,7 +26,8 @@ from jaxrl.shell import cli, folder, launch, metrics, mistakes, plots
 from jaxrl.shell.checkpoint import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = (*AGENTS, "evaluate", "compare", "overestimation", "cliff_walk", "vision", "jaxrl.audit.command")
+TABULAR = {"bandits": "play", "dynamic_programming": "solve", "temporal_difference": "run"}
+SCRIPTS = (*AGENTS, "evaluate", "compare", "overestimation", "cliff_walk", "vision", *TABULAR, "jaxrl.audit.command")
 TOO_LARGE = (str(2**31), str(2**64))
 
 
@@ -43,7 +44,7 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr(launch, "train_in_folder", accept)
     for name, work in {"evaluate": "play", "overestimation": "play", "cliff_walk": "count_updates", "vision": "learn",
-                       "jaxrl.audit.command": "_audit"}.items():  # fmt: skip
+                       **TABULAR, "jaxrl.audit.command": "_audit"}.items():  # fmt: skip
         monkeypatch.setattr(importlib.import_module(name), work, accept)
     monkeypatch.setattr(plots, "comparison", accept)
 
@@ -156,6 +157,16 @@ OF_ONE = {
         ("--network=",), ("--network=foo",), ("--network=lenet", "--network=foo"), ("--batch-size=100000",),
         ("--network=alexnet", "--size=8"), ("--network=densenet121", "--size=8"), (f"--run-dir={A_FOLDER}",),
         (f"--run-dir={A_FILE}",), ("--size=7",), ("--shift=9",),
+    ],
+    "bandits": [
+        ("--probabilities",), ("--probabilities", "0.5"), ("--probabilities", "0.5", "0.5"), ("--horizon=99",),
+        ("--runs=2000000000",), ("--regret-runs=2000000000",), ("--output", A_FILE), ("--output", "/proc/x"),
+    ],
+    "dynamic_programming": [("--lake=",), ("--lake=5x5",), ("--output", A_FILE), ("--output", "/proc/x")],
+    "temporal_difference": [
+        ("--examples",), ("--examples", "cliff", "cliff"), ("--examples", "none"), ("--cliff-episodes=99",),
+        ("--groups-episodes=150",), ("--groups-episodes=2000000",), ("--runs=20000",), ("--cliff-ends=maybe",),
+        ("--output", A_FILE), ("--output", "/proc/x"),
     ],
     "jaxrl.audit.command": [
         ("--only=nothing of the kind",), ("--json", f"{NOWHERE}/x"), ("--markdown", f"{NOWHERE}/x"),

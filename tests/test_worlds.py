@@ -103,8 +103,8 @@ def test_a_maze_has_walls():
 
 def test_arrows_are_in_the_order_of_the_actions():
     q = np.zeros((4, 4))
-    q[[0, 1, 2, 3], [1, 2, 3, 0]] = 1
-    assert grids.arrows(q, (2, 2)) == ["→↓", "←↑"]
+    q[[0, 0, 1, 2, 3], [1, 2, 2, 3, 0]] = 1
+    assert grids.arrows(q, (2, 2)) == [["→↓", "↓"], ["←", "↑"]]
 
 
 def test_probabilities_of_acting():

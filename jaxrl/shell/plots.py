@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from jaxrl.agent import Column
 from jaxrl.shell.files import replacing
@@ -66,6 +67,18 @@ def one_panel(title: str):
     return figure, axes
 
 
+def several(title: str, rows: int, columns: int, heights=None):
+    """A figure and its panels in rows and columns, as one list, row by row; `heights` of the rows are in inches."""
+    heights = heights or [3.9] * rows
+    figure = Figure(figsize=(5.2 * columns, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel().tolist()
+    for axes in all_axes:
+        dress(axes)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure, all_axes
+
+
 def dress(axes):
     """What all panels have."""
     axes.grid(alpha=0.3)
@@ -83,12 +96,31 @@ def panels(title: str, height_ratios=(1, 1)):
     return figure, upper, lower
 
 
-def save(figure, run_dir) -> Path:
-    """Write curve.png."""
-    path = Path(run_dir) / "curve.png"
+def save(figure, run_dir, name: str = "curve.png") -> Path:
+    """Write a figure into a folder."""
+    path = Path(run_dir) / name
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
     return path
+
+
+def draw_grid(axes, values, words, title: str):
+    """Values of cells as colours, [rows, columns], with a word in each; a NaN stays white."""
+    axes.grid(False)
+    axes.imshow(values, cmap="viridis", aspect="equal")
+    low, high = min(v for row in values for v in row if v == v), max(v for row in values for v in row if v == v)
+    for row, line in enumerate(words):
+        for column, word in enumerate(line):
+            dark = values[row][column] < (low + high) / 2
+            axes.text(column, row, word, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_title(title, loc="left", fontsize=10)
+
+
+def rectangle(x, y, width, height, colour: str) -> Rectangle:
+    """A filled rectangle, for `axes.add_patch`."""
+    return Rectangle((x, y), width, height, color=colour, linewidth=0)
 
 
 def draw_scores(axes, metrics: dict, evaluation: dict, references):

@@ -55,16 +55,17 @@ def dyna_maze() -> World:
     return grid(DYNA_MAZE, step=0.0, goal=1.0)
 
 
-def arrows(policy, shape: tuple[int, int], order: str = ARROWS) -> list[str]:
-    """The best action of each cell as an arrow, the first where there are several, line by line.
+def arrows(policy, shape: tuple[int, int], order: str = ARROWS) -> list[list[str]]:
+    """The best actions of each cell as arrows, line by line.
 
     Args:
       policy: probabilities, or values, [S, A].
       shape: rows and columns, with S cells.
       order: the arrow of each action.
     """
-    best = np.argmax(np.asarray(policy), 1).reshape(shape)
-    return ["".join(order[a] for a in row) for row in best]
+    policy = np.asarray(policy)
+    best = (policy == policy.max(1, keepdims=True)).reshape(*shape, -1)
+    return [["".join(order[a] for a in np.flatnonzero(cell)) for cell in row] for row in best]
 
 
 def _cells(rows):

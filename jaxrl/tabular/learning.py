@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxrl.returns import expected_sarsa_target, n_step, q_target, sarsa_target
@@ -172,7 +173,7 @@ def update(method: Method, q, s_tm1, a_tm1, r_t, discount_t, s_t, a_t, rates: Ra
 
 def step(method: Method, world: World, rates: Rates, learner: Learner) -> Learner:
     """One step in the world, or, after the end of an episode, one of the register; and one update."""
-    key, to_step, to_act, to_update, to_act_again, to_plan, to_begin = jax.random.split(learner.key, 7)
+    key, to_step, to_act, to_update, to_plan, to_go_on = jax.random.split(learner.key, 6)
     s, a, played = learner.s, learner.a, ~learner.ended
     r_t, discount_t, s_t = worlds.step(world, to_step, s, a)
     model = learner.model
@@ -184,13 +185,13 @@ def step(method: Method, world: World, rates: Rates, learner: Learner) -> Learne
     q = learn_from_oldest(method, learner.q, register, s_t, a_t, rates, to_update)
     if method.planning:
         q = plan(method, q, model, rates, to_plan)
-    if not method.on_policy:
-        a_t = act(to_act_again, q, s_t, rates.epsilon)
     ended = discount_t == 0
     over = ended & ~register.real[1:].any()
-    a_0 = act(to_begin, q, world.s_0, rates.epsilon)
-    record, episode = noted(learner.record, learner.episode, played * r_t, played, over, a_0)
-    s, a = jnp.where(over, world.s_0, s_t), jnp.where(over, a_0, a_t)
+    s = jnp.where(over, world.s_0, s_t)
+    a = act(to_go_on, q, s, rates.epsilon)
+    if method.on_policy:
+        a = jnp.where(over, a, a_t)
+    record, episode = noted(learner.record, learner.episode, r_t, played, over, a)
     register = jax.tree.map(lambda new, old: jnp.where(over, new, old), empty(method.n), register)
     return Learner(q, s, a, ended & ~over, register, model, episode, learner.steps + 1, record, key)
 
@@ -267,13 +268,11 @@ def greedy_path(world: World, q, most: int) -> list[int]:
       q: values [S, A].
       most: states after which it stops, where the path goes in a circle.
     """
-    s, path = int(world.s_0), [int(world.s_0)]
-    while len(path) < most:
-        a = int(jnp.argmax(q[s]))
-        if world.discount_t[s, a, 0] == 0:
-            break
-        s = int(world.s_t[s, a, 0])
-        path.append(s)
+    best = np.argmax(q, 1)
+    s_t, discount_t = (np.asarray(leaf)[np.arange(len(best)), best, 0] for leaf in (world.s_t, world.discount_t))
+    path = [int(world.s_0)]
+    while len(path) < most and discount_t[path[-1]] > 0:
+        path.append(int(s_t[path[-1]]))
     return path
 
 

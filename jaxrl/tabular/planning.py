@@ -19,7 +19,7 @@ from jaxrl.losses.weighting import times
 from jaxrl.tabular import policies
 from jaxrl.tabular.worlds import World, present, uniform
 
-MOST = 100_000  # sweeps; more says that there is no end
+MOST = 300_000  # sweeps; more says that there is no end
 
 
 class Plan(NamedTuple):

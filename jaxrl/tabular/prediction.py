@@ -16,6 +16,8 @@ That is the same as to learn while acting: an n-step target looks n steps ahead,
 after the updates of all steps before its own.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -57,6 +59,11 @@ def stream(world: World, policy, key, episodes: int, most: int) -> Experience:
     return Experience(*lax.scan(step, start, jax.random.split(key, most))[1])
 
 
+@partial(jax.jit, static_argnames=("episodes", "most"))
+def _streams(world, policy, keys, episodes, most):
+    return jax.vmap(lambda key: stream(world, policy, key, episodes, most))(keys)
+
+
 def record(world: World, policy, key, streams: int, episodes: int, most: int) -> Experience:
     """Whole episodes under a policy: [streams, T], with T as the longest stream needs.
 
@@ -68,8 +75,7 @@ def record(world: World, policy, key, streams: int, episodes: int, most: int) ->
 
     Raises: ValueError when the episodes of a stream are not over after `most` steps.
     """
-    one = jax.jit(jax.vmap(lambda key: stream(world, policy, key, episodes, most)))
-    found = jax.tree.map(np.asarray, one(jax.random.split(key, streams)))
+    found = jax.tree.map(np.asarray, _streams(world, policy, jax.random.split(key, streams), episodes, most))
     if (((found.discount_t == 0) & found.valid).sum(1) < episodes).any():
         raise ValueError(f"{episodes} episodes are longer than {most} steps.")
     return jax.tree.map(lambda leaf: leaf[:, : found.valid.sum(1).max()], found)
@@ -119,8 +125,13 @@ def n_steps(seen: Experience, n: int) -> Experience:
     return seen._replace(r_t=r_t, discount_t=discount_t, s_t=s_t)
 
 
-def semi_gradient(w, features, seen: Experience, alpha):
-    """One pass over a stream: w after it [D], and after each step [T, D]. S&B sections 9.3 and 9.4.
+def whole(w) -> jax.Array:
+    """What is kept of the weights after each step: all of them."""
+    return w
+
+
+def semi_gradient(w, features, seen: Experience, alpha, keep: Callable = whole):
+    """One pass over a stream: w after it [D], and what is kept of w after each step [T, ...]. S&B 9.3 and 9.4.
 
         w ← w + α (R + Γ w · x(s') − w · x(s)) x(s)
 
@@ -129,6 +140,7 @@ def semi_gradient(w, features, seen: Experience, alpha):
       features: x [S, D].
       seen: a stream [T], with the targets of a method.
       alpha: step size [].
+      keep: `(w) -> what is kept`, such as an error; all weights of all steps can be much.
 
     Raises: ValueError for features that do not fit the weights, and for more than one stream.
     """
@@ -138,7 +150,7 @@ def semi_gradient(w, features, seen: Experience, alpha):
         x = features[now.s_tm1]
         error = now.r_t + times(now.discount_t, features[now.s_t] @ w) - x @ w
         w = w + alpha * now.valid * error * x
-        return w, w
+        return w, keep(w)
 
     return lax.scan(update, w, seen)
 
@@ -162,15 +174,15 @@ def lambda_return(w, features, episodes: Experience, alpha, lambda_):
     return lax.scan(one, w, episodes)
 
 
-def td_lambda(w, features, seen: Experience, alpha, lambda_, offline: bool = False):
-    """TD(λ) with accumulating traces: w after a stream [D], and after each step [T, D]. S&B section 12.2.
+def td_lambda(w, features, seen: Experience, alpha, lambda_, offline: bool = False, keep: Callable = whole):
+    """TD(λ) with accumulating traces: w after a stream [D], and what is kept after each step [T, ...]. S&B 12.2.
 
         z ← γ λ z + x(s_tm1)          δ = r_t + γ_t v(s_t) − v(s_tm1)          w ← w + α δ z
 
     The γ of the trace is that of the step before: it is 0 after the end of an episode, and the trace with it.
 
     Args:
-      w, features, seen, alpha: as `semi_gradient` has them.
+      w, features, seen, alpha, keep: as `semi_gradient` has them.
       lambda_: λ [].
       offline: whether the changes of an episode are added up, and made at its end. They are then those of the λ-return
         (S&B section 12.1): with λ = 1 those of Monte Carlo.
@@ -187,7 +199,7 @@ def td_lambda(w, features, seen: Experience, alpha, lambda_, offline: bool = Fal
         change = change + alpha * now.valid * error * z
         due = (now.discount_t == 0) | (not offline)
         w, change = w + due * change, (1 - due) * change
-        return (w, change, now.discount_t * lambda_ * z), w
+        return (w, change, now.discount_t * lambda_ * z), keep(w)
 
     (w, _, _), ws = lax.scan(update, (w, jnp.zeros_like(w), jnp.zeros_like(w)), seen)
     return w, ws
