@@ -26,7 +26,7 @@ from annotated_types import Interval
 
 from jaxrl.agents import memory
 from jaxrl.agents.options import Count, Natural, check_bounds
-from jaxrl.shell import cli, files, plots, provenance, tables
+from jaxrl.shell import cli, files, plots, tables
 from jaxrl.shell.metrics import Progress
 from jaxrl.shell.tables import Row
 from jaxrl.tabular import bandits
@@ -80,7 +80,7 @@ def main(config: Config):
         progress.show(len(TESTBED) + len(policies))
     rows = [*testbed_rows(testbed), *regret_rows(config, regrets)]
     print("\n".join(tables.lines(rows)))
-    files.write_json(config.output / f"{NAME}.json", result_of(config, rows, time.monotonic() - began))
+    files.write_json(config.output / f"{NAME}.json", tables.result(config, rows, time.monotonic() - began))
     print(draw(config, testbed, regrets))
 
 
@@ -211,17 +211,6 @@ def draw_regret(axes, probabilities, regrets: dict):
     top = 2 * max(regret[-1] for name, regret in regrets.items() if name == "UCB1" or name == "ε ~ 1/t")
     axes.set(xscale="log", xlabel=f"step (arms {arms})", ylabel="expected regret", ylim=(0, top))
     axes.legend(frameon=False, loc="upper left")
-
-
-def result_of(config: Config, rows: list[Row], seconds: float) -> dict:
-    """All figures, and all that they depend on."""
-    options = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
-    return {
-        "config": options,
-        "rows": tables.as_dicts(rows),
-        "seconds": round(seconds, 1),
-        **provenance.measured_on("numpy"),
-    }
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.agents.options import Positive, check_bounds
-from jaxrl.shell import cli, files, plots, provenance, tables
+from jaxrl.shell import cli, files, plots, tables
 from jaxrl.shell.tables import Row
 from jaxrl.tabular import grids, planning, worlds
 from jaxrl.tabular.worlds import World
@@ -78,7 +78,9 @@ def main(config: Config):
             *lake_rows(frozen, config),
         ]
         print("\n".join(tables.lines(rows)))
-        files.write_json(config.output / f"{NAME}.json", result_of(config, rows, time.monotonic() - began))
+        files.write_json(
+            config.output / f"{NAME}.json", tables.result(config, rows, time.monotonic() - began, "gymnasium")
+        )
         print(draw(config, ends, goes_on, frozen, lake.desc))
 
 
@@ -176,17 +178,6 @@ def draw_cells(axes, v, words, signs, ends: str, title: str):
     nowhere = np.isin(signs, list(ends))
     words = np.where(nowhere, signs, np.array(words, dtype=object))
     plots.draw_grid(axes, np.where(nowhere, np.nan, np.reshape(v, signs.shape)).tolist(), words.tolist(), title)
-
-
-def result_of(config: Config, rows: list[Row], seconds: float) -> dict:
-    """All figures, and all that they depend on."""
-    options = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
-    return {
-        "config": options,
-        "rows": tables.as_dicts(rows),
-        "seconds": round(seconds, 1),
-        **provenance.measured_on("numpy", "gymnasium"),
-    }
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.agents.options import Count, Fraction, Natural, check_bounds
-from jaxrl.shell import cli, files, plots, provenance, tables
+from jaxrl.shell import cli, files, plots, tables
 from jaxrl.shell.metrics import Progress
 from jaxrl.shell.tables import Row
 from jaxrl.tabular import fixed_points, grids, learning, planning, prediction, worlds
@@ -98,7 +98,7 @@ def main(config: Config):
             progress.note("\n".join(tables.lines(found)))
             rows, drawings = [*rows, *found], [*drawings, *draw]
         progress.show(len(config.examples))
-    files.write_json(config.output / f"{NAME}.json", result_of(config, rows, time.monotonic() - began))
+    files.write_json(config.output / f"{NAME}.json", tables.result(config, rows, time.monotonic() - began))
     print(draw_all(config, drawings))
 
 
@@ -379,17 +379,6 @@ def draw_all(config: Config, drawings: list) -> Path:
     for empty in axes[len(drawings) :]:
         empty.set_visible(False)
     return plots.save(figure, config.output, f"{NAME}.png")
-
-
-def result_of(config: Config, rows: list[Row], seconds: float) -> dict:
-    """All figures, and all that they depend on."""
-    options = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
-    return {
-        "config": options,
-        "rows": tables.as_dicts(rows),
-        "seconds": round(seconds, 1),
-        **provenance.measured_on("numpy"),
-    }
 
 
 if __name__ == "__main__":

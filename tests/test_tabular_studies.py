@@ -6,10 +6,15 @@ import json
 import bandits
 import dynamic_programming
 import imageio.v2 as imageio
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import temporal_difference
 
 from jaxrl.shell import tables
+from jaxrl.tabular import prediction, worlds
+from jaxrl.tabular.learning import Rates
 
 SMALL = {
     bandits: bandits.Config(runs=20, steps=60, regret_runs=10, horizon=200),
@@ -58,6 +63,17 @@ def test_groups_bias_and_maze_have_their_rows(monkeypatch):
         figure, axes = temporal_difference.plots.several("", 1, 1)
         draws[0](axes[0])
         assert len(axes[0].lines) >= 3
+
+
+def test_every_run_has_its_own_key():
+    key, means = jax.random.key(0), jnp.zeros((20, 4))
+    _, rewards = bandits.play(bandits.bandits.ucb, bandits.bandits.normal, means, key, 10)
+    assert len(np.unique(rewards)) == rewards.size
+    world = worlds.maximisation_bias()
+    record, *_ = temporal_difference.play(temporal_difference.METHODS["Sarsa"], world, Rates(0.1, 0.5), key, 30, 10)
+    assert len(np.unique(record.score, axis=0)) == 10
+    streams = prediction.record(worlds.walk(5), worlds.uniform(worlds.walk(5)), key, 10, 5, 500)
+    assert len(np.unique(streams.s_t[:, :20], axis=0)) == 10
 
 
 def test_rows_stand_below_each_other():

@@ -1,7 +1,10 @@
-"""What was found beside what it should be, as lines for a terminal."""
+"""What a study found beside what it should be: as lines for a terminal, and as what a JSON file has."""
 
+import dataclasses
 import math
 from typing import NamedTuple
+
+from jaxrl.shell import provenance
 
 
 class Row(NamedTuple):
@@ -21,10 +24,21 @@ def lines(rows: list[Row]) -> list[str]:
     return [f"{a:<{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}  {d}".rstrip() for a, b, c, d in cells]
 
 
-def as_dicts(rows: list[Row]) -> list[dict]:
-    """The rows for a JSON file."""
-    known = (None if row.known is None else float(row.known) for row in rows)
-    return [row._asdict() | {"found": float(row.found), "known": value} for row, value in zip(rows, known, strict=True)]
+def result(config, rows: list[Row], seconds: float, *packages: str) -> dict:
+    """All figures of a study, and all that they depend on: its options, the seconds, versions, machine and commit."""
+    options = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
+    return {
+        "config": options,
+        "rows": [as_dict(row) for row in rows],
+        "seconds": round(seconds, 1),
+        **provenance.measured_on("numpy", *packages),
+    }
+
+
+def as_dict(row: Row) -> dict:
+    """A row for a JSON file: numbers of NumPy and JAX as Python's own."""
+    known = None if row.known is None else float(row.known)
+    return {"what": row.what, "found": float(row.found), "known": known, "source": row.source}
 
 
 def number(value: float | None) -> str:
