@@ -20,6 +20,7 @@ from jaxrl.tabular import policies
 from jaxrl.tabular.worlds import World, present, uniform
 
 MOST = 300_000  # sweeps; more says that there is no end
+MOST_POLICIES = 1_000
 
 
 class Plan(NamedTuple):
@@ -141,17 +142,18 @@ def policy_iteration(world: World, policy=None, threshold: float = 1e-3, in_plac
 
     Returns: the values, the policy, and the sweeps of each evaluation.
 
-    Raises: ValueError as `evaluate` does.
+    Raises: ValueError as `evaluate` does, and where the policy still changes after a thousand improvements.
     """
     policy = uniform(world) if policy is None else policy
     v, counts = None, []
-    while True:
+    while len(counts) < MOST_POLICIES:
         v, sweeps = evaluate(world, policy, v, threshold, in_place)
         counts.append(sweeps)
         better = improve(world, v)
         if bool(jnp.all(better == policy)):
             return Plan(v, policy, counts)
         policy = better
+    raise ValueError(f"the policy still changes after {MOST_POLICIES:,} improvements; use a smaller threshold.")
 
 
 def best(policy, q) -> jax.Array:
