@@ -20,7 +20,7 @@ from jaxrl.tabular import policies
 from jaxrl.tabular.worlds import World, present, uniform
 
 MOST = 300_000  # sweeps; more says that there is no end
-MOST_POLICIES = 1_000
+MOST_POLICIES = 1_000  # a handful is usual
 
 
 class Plan(NamedTuple):
