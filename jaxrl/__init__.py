@@ -3,5 +3,5 @@
 Importing it changes nothing in the process. The rooms, each of which imports only from those before it:
 
     layers, losses, returns, parallel -> networks -> environments -> agent, rollout -> replay, sum_tree
-        -> algorithms -> agents -> shell -> audit
+        -> tabular -> algorithms -> agents -> shell -> audit
 """

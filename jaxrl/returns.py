@@ -78,6 +78,48 @@ def q_target(r_t, discount_t, q_t, selector_t=None) -> jax.Array:
     return r_t + times(discount_t, q_t[jnp.argmax(selector_t)])
 
 
+def sarsa_target(r_t, discount_t, q_t, a_t) -> jax.Array:
+    """r_t + γ_t q_t[a_t], with the action a_t that is taken next: Sarsa.
+
+    See "On-line Q-learning using connectionist systems" by Rummery and Niranjan (1994), and Sutton and Barto (2018),
+    equation 6.7. Another a_t than the one that is then taken would be a sample of `expected_sarsa_target`.
+
+    Args:
+      r_t: reward [].
+      discount_t: discount []; 0 where the episode terminated.
+      q_t: values [A] of the state that followed.
+      a_t: int32 [], the action taken in it.
+
+    Returns: [].
+
+    Raises: ValueError on other shapes, TypeError when the arguments are not real numbers.
+    """
+    r_t, discount_t, q_t = _real(r_t=r_t, discount_t=discount_t, q_t=q_t)
+    _vector("sarsa_target", r_t, discount_t, q_t)
+    return r_t + times(discount_t, q_t[a_t])
+
+
+def expected_sarsa_target(r_t, discount_t, q_t, pi_t) -> jax.Array:
+    """r_t + γ_t Σ_a π_t[a] q_t[a]: expected Sarsa; with a greedy policy it is Q-learning.
+
+    See "A theoretical and empirical analysis of expected Sarsa" by van Seijen et al. (doi:10.1109/ADPRL.2009.4927542),
+    and Sutton and Barto (2018), equation 6.9.
+
+    Args:
+      r_t: reward [].
+      discount_t: discount []; 0 where the episode terminated.
+      q_t: values [A] of the state that followed.
+      pi_t: probabilities [A] of the actions in it; where it is 0, q_t is not looked at.
+
+    Returns: [].
+
+    Raises: ValueError on other shapes, TypeError when the arguments are not real numbers.
+    """
+    r_t, discount_t, q_t, pi_t = _real(r_t=r_t, discount_t=discount_t, q_t=q_t, pi_t=pi_t)
+    _vector("expected_sarsa_target", r_t, discount_t, q_t, pi_t)
+    return r_t + times(discount_t, jnp.sum(times(pi_t, q_t)))
+
+
 def discounted_return(r_t, discount_t) -> jax.Array:
     """The return from each step to the end of what is given.
 

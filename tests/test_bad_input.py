@@ -26,8 +26,9 @@ from jaxrl.shell import cli, folder, launch, metrics, mistakes, plots
 from jaxrl.shell.checkpoint import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ("evaluate", "inspect_run", "compare", "overestimation", "cliff_walk", "vision", "jaxrl.audit.command")
-SCRIPTS = (*AGENTS, *TOOLS)
+TABULAR = {"bandits": "play", "dynamic_programming": "solve", "temporal_difference": "run"}
+STUDIES = ("overestimation", "cliff_walk", "vision", *TABULAR)
+SCRIPTS = (*AGENTS, "evaluate", "inspect_run", "compare", *STUDIES, "jaxrl.audit.command")
 TOO_LARGE = (str(2**31), str(2**64))
 
 
@@ -45,7 +46,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr(launch, "train_one", accept)
     monkeypatch.setattr(launch, "train_seeds", accept)
     for name, work in {"evaluate": "play", "overestimation": "play", "cliff_walk": "count_updates", "vision": "learn",
-                       "jaxrl.audit.command": "_audit"}.items():  # fmt: skip
+                       **TABULAR, "jaxrl.audit.command": "_audit"}.items():  # fmt: skip
         monkeypatch.setattr(importlib.import_module(name), work, accept)
     monkeypatch.setattr(plots, "comparison", accept)
 
@@ -163,6 +164,16 @@ OF_ONE = {
         ("--network=",), ("--network=foo",), ("--network=lenet", "--network=foo"), ("--batch-size=100000",),
         ("--network=alexnet", "--size=8"), ("--network=densenet121", "--size=8"), (f"--run-dir={A_FOLDER}",),
         (f"--run-dir={A_FILE}",), ("--size=7",), ("--shift=9",),
+    ],
+    "bandits": [
+        ("--probabilities",), ("--probabilities", "0.5"), ("--probabilities", "0.5", "0.5"), ("--horizon=99",),
+        ("--runs=2000000000",), ("--regret-runs=2000000000",), ("--output", A_FILE), ("--output", "/proc/x"),
+    ],
+    "dynamic_programming": [("--lake=",), ("--lake=5x5",), ("--output", A_FILE), ("--output", "/proc/x")],
+    "temporal_difference": [
+        ("--examples",), ("--examples", "cliff", "cliff"), ("--examples", "none"), ("--cliff-episodes=99",),
+        ("--groups-episodes=150",), ("--groups-episodes=2000000",), ("--runs=20000",), ("--cliff-ends=maybe",),
+        ("--output", A_FILE), ("--output", "/proc/x"),
     ],
     "jaxrl.audit.command": [
         ("--only=nothing of the kind",), ("--json", f"{NOWHERE}/x"), ("--markdown", f"{NOWHERE}/x"),

@@ -22,6 +22,9 @@ MISTAKES = dict.fromkeys(AGENTS, OF_AGENTS) | {
     "inspect_run": ["--games=0", "--games=many"],
     "overestimation": ["--games=many", "--games=0"],
     "cliff_walk": ["--states=1", "--seeds=-3", "--alpha=much"],
+    "bandits": ["--runs=0", "--probabilities=2", "--horizon=many"],
+    "dynamic_programming": ["--gamma=0", "--lake=5x5", "--threshold=much"],
+    "temporal_difference": ["--examples=clif", "--runs=-1", "--step-size=2"],
     "vision": ["--network=lenett", "--epochs=-3", "--epochs=many"],
 }
 

@@ -13,7 +13,7 @@ from jaxrl.agents import AGENTS
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
     {"nearest"}, {"layers"}, {"losses", "returns"}, {"parallel"}, {"networks"}, {"environments"}, {"agent"},
-    {"rollout"}, {"sum_tree"}, {"replay"}, {"algorithms"}, {"agents"}, {"shell"}, {"audit"},
+    {"rollout"}, {"sum_tree"}, {"replay"}, {"tabular"}, {"algorithms"}, {"agents"}, {"shell"}, {"audit"},
 ]  # fmt: skip
 PLACE = {room: i for i, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted((ROOT / "jaxrl").rglob("*.py"))

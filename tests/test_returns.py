@@ -3,7 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.returns import categorical_projection, discounted_return, gae, n_step, q_target
+from jaxrl.returns import (
+    categorical_projection,
+    discounted_return,
+    expected_sarsa_target,
+    gae,
+    n_step,
+    q_target,
+    sarsa_target,
+)
 
 R_T = np.array([1.0, 0.0, -1.0, 2.0])
 V = np.array([0.5, 1.0, -0.5, 0.25, 3.0])
@@ -172,3 +180,17 @@ def test_what_is_no_number_is_named(name):
     for wrong in ("three", np.array([1j, 2j]), [[1.0], [1.0, 2.0]], None):
         with pytest.raises(TypeError, match="r_t must hold real numbers|z_t must hold real numbers"):
             function(wrong, *args[1:])
+
+
+def test_targets_of_sarsa():
+    q_t, pi_t = jnp.array([1.0, 4.0, 2.0]), jnp.array([0.5, 0.25, 0.25])
+    assert sarsa_target(0.5, 0.9, q_t, 2) == pytest.approx(0.5 + 0.9 * 2)
+    assert expected_sarsa_target(0.5, 0.9, q_t, pi_t) == pytest.approx(0.5 + 0.9 * (0.5 + 1 + 0.5))
+    assert expected_sarsa_target(0.5, 0.9, q_t, jnp.array([0, 1, 0])) == q_target(0.5, 0.9, q_t)
+    assert expected_sarsa_target(0.5, 0.9, jnp.array([-jnp.inf, 4.0, 2.0]), jnp.array([0, 0.5, 0.5])) == pytest.approx(
+        3.2
+    )
+    assert sarsa_target(0.5, 0.0, q_t, 1) == expected_sarsa_target(0.5, 0.0, q_t, pi_t) == 0.5
+    for call in (lambda: sarsa_target(0.5, 0.9, 1.0, 0), lambda: expected_sarsa_target(0.5, 0.9, q_t, pi_t[:2])):
+        with pytest.raises(ValueError, match=r"sarsa_target takes r_t \[\]"):
+            call()

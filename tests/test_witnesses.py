@@ -200,6 +200,18 @@ RLAX = {
         (normal(4), normal(4)),
     ),
     "double_q_learning": (returns.q_target, double_q, (normal(), unit(), normal(4), normal(4))),
+    "sarsa": (
+        lambda r_t, discount_t, q_t: returns.sarsa_target(r_t, discount_t, q_t, 2),
+        lambda r_t, discount_t, q_t: rlax.sarsa(jnp.zeros_like(q_t), 0, r_t, discount_t, q_t, 2, False),
+        (normal(), unit(), normal(4)),
+    ),
+    "expected_sarsa": (
+        returns.expected_sarsa_target,
+        lambda r_t, discount_t, q_t, pi_t: rlax.expected_sarsa(
+            jnp.zeros_like(q_t), 0, r_t, discount_t, q_t, pi_t, False
+        ),
+        (normal(), unit(), normal(4), np.array([0.1, 0.2, 0.3, 0.4])),
+    ),
     "categorical_l2_project": (
         lambda z_t, p: returns.categorical_projection(z_t, p, np.linspace(-1, 1, 6)),
         lambda z_t, p: rlax.categorical_l2_project(z_t, p, jnp.linspace(-1, 1, 6, dtype=p.dtype)),

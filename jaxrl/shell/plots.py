@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from jaxrl.agent import Column
 from jaxrl.shell.files import replacing
@@ -73,6 +74,18 @@ def one_panel(title: str):
     return figure, axes
 
 
+def several(title: str, rows: int, columns: int, heights=None):
+    """A figure and its panels in rows and columns, as one list, row by row; `heights` of the rows are in inches."""
+    heights = heights or [3.9] * rows
+    figure = Figure(figsize=(5.2 * columns, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).ravel().tolist()
+    for axes in all_axes:
+        dress(axes)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure, all_axes
+
+
 def dress(axes):
     """What all panels have."""
     axes.grid(alpha=0.3)
@@ -99,12 +112,7 @@ def inspection(folder, title: str, games, found: dict) -> Path:
 
     Returns: the figure's path.
     """
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    FigureCanvasAgg(figure)
-    (values, lengths), (actions, rewards) = figure.subplots(2, 2)
-    figure.suptitle(title, x=0.01, ha="left")
-    for axes in (values, lengths, actions, rewards):
-        dress(axes)
+    figure, (values, lengths, actions, rewards) = several(title, 2, 2)
     draw_around_deaths(values, around_deaths(games))
     of_life = [[len(game.v[life]) for game in games for n, life in enumerate(lives_of(game)) if n == i]
                for i in range(len(found["lives"]))]  # fmt: skip
@@ -144,11 +152,30 @@ def panels(title: str, height_ratios=(1, 1)):
 
 
 def save(figure, folder, name: str = "curve.png") -> Path:
-    """Write a figure."""
+    """Write a figure into a folder."""
     path = Path(folder) / name
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
     return path
+
+
+def draw_grid(axes, values, words, title: str):
+    """Values of cells as colours, [rows, columns], with a word in each; a NaN stays white."""
+    axes.grid(False)
+    axes.imshow(values, cmap="viridis", aspect="equal")
+    low, high = min(v for row in values for v in row if v == v), max(v for row in values for v in row if v == v)
+    for row, line in enumerate(words):
+        for column, word in enumerate(line):
+            dark = values[row][column] < (low + high) / 2
+            axes.text(column, row, word, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_title(title, loc="left", fontsize=10)
+
+
+def rectangle(x, y, width, height, colour: str) -> Rectangle:
+    """A filled rectangle, for `axes.add_patch`."""
+    return Rectangle((x, y), width, height, color=colour, linewidth=0)
 
 
 def draw_scores(axes, metrics: dict, evaluation: dict, references):
