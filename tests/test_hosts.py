@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from test_num_seeds import SMALL
-from test_run import A3C, rows, train
+from test_run import A3C, rows
 
 from jaxrl.agents import a3c, dqn
 from jaxrl.environments.pool import available_cores
@@ -36,14 +36,15 @@ def command(*arguments):
 @TOGETHER
 def test_two_processes_learn_what_one_of_two_devices_learns(tmp_path):
     """And resumed, what they would have learnt uninterrupted."""
-    config = replace(SMALL, num_workers=1, learning_rate_decay=False, device_count=2, seed=3)
-    whole = rows(train(tmp_path / "one", config))
-    run_dir, two = tmp_path / "two", ["--local-processes", "2"]
+    one, run_dir, two = tmp_path / "one", tmp_path / "two", ["--local-processes", "2"]
+    alone = command(*OPTIONS, "--device-count=2", "--total-steps=480", "--run-dir", str(one))
+    devices = environment() | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run(alone, env=devices, check=True, timeout=150, capture_output=True)
     begun = command(*OPTIONS, *two, "--total-steps=240", "--run-dir", str(run_dir))
     subprocess.run(begun, env=environment(), check=True, timeout=150, capture_output=True)
     resumed = command("--resume", str(run_dir), *two, "--total-steps=480")
     out = subprocess.run(resumed, env=environment(), check=True, timeout=150, capture_output=True, text=True).stdout
-    found = rows(run_dir)
+    found, whole = rows(run_dir), rows(one)
     shared = [name for name in found[0] if name not in ("games", "score_mean_100")]  # of the first host's games alone
     assert [[row[name] for name in shared] for row in found] == [[row[name] for name in shared] for row in whole]
     assert len(found) == 4 and out.count("agent steps done") == 1  # one of them speaks
