@@ -59,6 +59,7 @@ def begun_as(config: RunConfig) -> int | None:
 
     Returns: the threads that a run to resume was begun with.
     """
+    options.check_bounds(config)
     if config.local_processes > 1 and config.host_id is None:
         arguments = cli.without("--local-processes", sys.argv[1:])
         sys.exit(hosts.start_local(config.local_processes, arguments, config.resume is not None))
