@@ -8,8 +8,8 @@ Where floating-point arguments differ in type they are promoted, as by `jax.nump
 type. Normalisation alone keeps the type of x.
 
 Everything public is here, by its own name: `layers.lstm` is the function, and `layers.lstm_cell` stands beside it. The
-modules are its files. Six have the name of their function, which hides them: `import jaxrl.layers.lstm as x` gives the
-function; `from jaxrl.layers.lstm import NAME` reads from the file.
+modules are its files. Where one has the name of its function, the function hides it: `import jaxrl.layers.lstm as x`
+gives the function, and `from jaxrl.layers.lstm import NAME` reads from the file.
 """
 
 from jaxrl.layers.activations import elu, gelu, leaky_relu, relu, sigmoid, softplus, tanh
