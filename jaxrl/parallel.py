@@ -87,11 +87,12 @@ def join_groups(tree):
 def map_devices(function, device_count: int, donate_argnums=()):
     """Compile `function` for every device: arguments and results have a leading axis [device_count, ...].
 
-    With more than one device, collectives inside may use the axis `DEVICES`; `axis_names` lists it.
+    With more than one device, here or on other hosts, collectives inside may use the axis `DEVICES`; `axis_names` lists
+    it.
     """
-    if device_count == 1:
+    if device_count * jax.process_count() == 1:
         return jax.jit(lambda *args: add_axis(function(*first_device(args))), donate_argnums=donate_argnums)
-    devices = learning_devices(device_count)
+    devices = learning_devices(device_count) if jax.process_count() == 1 else None  # all of all hosts
     return jax.pmap(function, axis_name=DEVICES, devices=devices, donate_argnums=donate_argnums)
 
 
@@ -146,7 +147,7 @@ def first_device(tree):
 
 def axis_names(device_count: int) -> tuple[str, ...]:
     """The mapped axes that a step for `device_count` devices has."""
-    return (DEVICES,) if device_count > 1 else ()
+    return (DEVICES,) if device_count * jax.process_count() > 1 else ()
 
 
 def mean(tree, axis_names: tuple[str, ...]):

@@ -16,7 +16,7 @@ from jaxrl import __version__
 from jaxrl.agents import AGENTS, a3c, dqn
 from jaxrl.commands import COMMANDS, start
 from jaxrl.shell import cli, mistakes
-from jaxrl.shell.program import called
+from jaxrl.shell.program import again, called
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = {"inspect": "inspect_run"}
@@ -82,6 +82,20 @@ def test_sentences_name_what_was_typed(started, shown, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [started])
     assert called("evaluate") == shown
+
+
+@pytest.mark.parametrize(
+    ("started", "then"),
+    [
+        ("/usr/bin/jaxrl", ["/usr/bin/jaxrl"]),
+        (str(ROOT / "jaxrl" / "__main__.py"), ["-m", "jaxrl"]),
+        ("experiments/a3c.py", ["experiments/a3c.py"]),
+    ],
+)
+def test_a_program_is_started_again_as_it_was(started, then, monkeypatch):
+    """For several processes on one machine."""
+    monkeypatch.setattr(sys, "argv", [started, "a3c"])
+    assert again() == then
 
 
 def test_a_run_says_how_it_is_scored_by_the_command_it_was_started_with(tmp_path, monkeypatch, capsys):

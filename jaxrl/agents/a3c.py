@@ -29,7 +29,7 @@ class Config(on_policy.ActorCriticConfig):
     @property
     def streams(self) -> int:
         """Environments of one worker."""
-        return self.num_envs // (self.num_workers * self.device_count)
+        return self.num_envs // (self.num_workers * self.total_devices)
 
     @property
     def updates_per_turn(self) -> int:
@@ -40,7 +40,7 @@ class Config(on_policy.ActorCriticConfig):
     def introduction(self) -> str:
         """What is printed before the run."""
         return (
-            f"{self.num_workers * self.device_count} workers with {self.streams} environments each; "
+            f"{self.num_workers * self.total_devices} workers with {self.streams} environments each; "
             f"each gradient is {self.num_workers - 1} update(s) old"
         )
 
@@ -60,9 +60,9 @@ preset = partial(options.preset, Config, PRESETS)
 def check(config: Config, spec):
     """Raise ValueError, in one sentence, for options that cannot work."""
     on_policy.check(config, spec)
-    groups = config.num_workers * config.device_count
+    groups = config.num_workers * config.total_devices
     options.check_divides(
-        config, "num_envs", groups, f"{config.num_workers} workers on each of {config.device_count} devices"
+        config, "num_envs", groups, f"{config.num_workers} workers on each of {options.over_devices(config)}"
     )
 
 

@@ -106,7 +106,7 @@ def agent(config: Config, spec, policy, init, act, update, frozen, shown) -> Age
       shown: which reports are shown beside those of every off-policy agent.
     """
     settings, axis_names = config.settings, parallel.axis_names(config.device_count)
-    num_envs, batch_size = config.num_envs // config.device_count, config.batch_size // config.device_count
+    num_envs, batch_size = config.num_envs // config.total_devices, config.batch_size // config.total_devices
 
     def start(key, params=None):
         priorities = replay.init_priorities(settings, num_envs) if config.prioritized else None
@@ -183,7 +183,9 @@ def check(config: Config, spec):
         culprit = "--normalization" if config.normalization else f"--protocol {config.protocol}"
         raise ValueError(f"the replay keeps frames as they are, and {culprit} normalises them; leave it out.")
     for name in ("num_envs", "batch_size"):
-        options.check_divides(config, name, config.device_count, f"{config.device_count} devices")
+        options.check_divides(config, name, config.total_devices, options.over_devices(config))
+    if config.num_hosts > 1 and config.save_replay:
+        raise ValueError("the replays of several hosts are not saved: give --no-save-replay.")
     _check_sizes(config)
     _check_replay(config)
     _check_memory(config, spec)

@@ -99,7 +99,7 @@ def check(config: Config, spec):
     """Raise ValueError, in one sentence, for options that cannot work."""
     options.check(config)
     options.check_discrete(spec, config)
-    options.check_divides(config, "num_envs", config.device_count, f"{config.device_count} devices")
+    options.check_divides(config, "num_envs", config.total_devices, options.over_devices(config))
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:

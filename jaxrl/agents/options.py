@@ -65,9 +65,18 @@ class RunConfig:
     start_from: Path | None = None
     """Start from the parameters of the run in this folder, from its newest checkpoint, and not from nothing."""
     num_envs: Count = 32
-    """Environments that are played at once, over all devices."""
+    """Environments that are played at once, over all devices of all hosts."""
     device_count: Count = 1
-    """Devices to train on; the gradient is averaged over them."""
+    """Devices of each host to train on; the gradient is averaged over all."""
+    num_hosts: Annotated[int, Interval(ge=1, le=100_000)] = 1
+    """Hosts that train together, each with its own environments, all with the same options. They find each other by
+    themselves under SLURM, MPI and Kubernetes, else by --coordinator."""
+    local_processes: Count = 1
+    """Start this many hosts as processes of this machine, each with its part of the cores."""
+    coordinator: str | None = None
+    """HOST:PORT of the first host."""
+    host_id: Natural | None = None
+    """Which of the hosts this one is, from 0."""
     acting: Literal["auto", "cpu", "accelerator"] = "auto"
     """Where the policy acts in training: beside the environments on the host's CPU, or on the accelerator that learns;
     auto is cpu. Without an accelerator all are the same."""
@@ -95,6 +104,11 @@ class RunConfig:
     """Whole games that each checkpoint plays beside training; 0 for none."""
     video: bool = True
     """Record one game of the final policy as video.mp4."""
+
+    @property
+    def total_devices(self) -> int:
+        """Devices over all hosts."""
+        return self.device_count * self.num_hosts
 
     @property
     def introduction(self) -> str:
@@ -183,11 +197,21 @@ def check(config: RunConfig):
         )
     memory.check(config)
     have = jax.local_device_count()
+    if config.num_hosts > 1 and config.num_seeds > 1:
+        raise ValueError("--num-seeds are trained on one host; give --num-hosts or it, and not both.")
+    if config.num_hosts > 1 and config.device_count != have:
+        raise ValueError(f"with several hosts each trains on all its devices: --device-count {have} here.")
     if config.device_count > have:
         raise ValueError(
             f"--device-count {config.device_count} asks for more devices than there are: 1 to {have} "
             f"({jax.default_backend()}) can be used here."
         )
+
+
+def over_devices(config: RunConfig) -> str:
+    """The devices that environments are divided among, in words."""
+    hosts = f" of {config.num_hosts} hosts" if config.num_hosts > 1 else ""
+    return f"{config.device_count} devices{hosts}"
 
 
 def check_divides(config: RunConfig, name: str, groups: int, among: str):

@@ -42,7 +42,7 @@ preset = partial(options.preset, Config, PRESETS)
 def check(config: Config, spec):
     """Raise ValueError, in one sentence, for options that cannot work."""
     on_policy.check(config, spec)
-    if config.num_envs < 2 * config.device_count:
+    if config.num_envs < 2 * config.total_devices:
         raise ValueError(f"the baseline needs 2 environments or more on each device; got --num-envs {config.num_envs}.")
 
 

@@ -45,7 +45,13 @@ class Checkpoints:
 
     def __init__(self, directory, keep: int = 3):
         self.directory, self._keep = Path(directory).absolute(), keep
-        options = ocp.CheckpointManagerOptions(max_to_keep=None, enable_async_checkpointing=False, create=False)
+        alone = jax.process_index()  # of several hosts each is on its own: one writes, all read
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None, enable_async_checkpointing=False, create=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f"host{alone}"
+            ),
+        )  # fmt: skip
         self._manager = ocp.CheckpointManager(self.directory, item_names=ITEMS, options=options)
 
     @classmethod

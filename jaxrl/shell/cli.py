@@ -134,3 +134,13 @@ def value_of(option: str, arguments: list[str]) -> str | None:
         if name.replace("_", "-") == option:
             found = value if equals else next(iter(arguments[i + 1 :]), None)
     return found
+
+
+def without(option: str, arguments: list[str]) -> list[str]:
+    """The arguments without an option and its value, in either form."""
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and argument != option and not argument.startswith(f"{option}="):
+            kept.append(argument)
+        skip = argument == option
+    return kept

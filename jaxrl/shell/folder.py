@@ -17,6 +17,7 @@ from jaxrl.shell.sinks import FAULTS
 CONFIG = "config.json"
 NOT_OPTIONS = ("algorithm", "form", "made_with", "digest")  # in config.json
 PLACES = ("run_dir", "resume")
+MEETING = {"coordinator": None, "host_id": None, "local_processes": 1}  # of today, and not saved
 BEFORE_THE_FIRST_CHECKPOINT = (CONFIG, METRICS, EVALUATION, "curve.png", FAULTS, "events.out.*", OWNER, TEMPORARIES)
 FORM = 2  # of the checkpoints; 1, which has no mark, held emulators and memories that nothing read again
 PACKAGES = ("flax", "optax", "envpool", "ale-py", "gymnasium")
@@ -70,7 +71,7 @@ def new_run(config: RunConfig) -> Path:
             )
         _clear(run_dir)
     made = {"algorithm": config.algorithm, "form": FORM, "made_with": [_made_with()]}
-    options = dataclasses.asdict(config)
+    options = dataclasses.asdict(config) | MEETING
     write_json(run_dir / CONFIG, options | made | {"digest": _digest(type(config), options)})
     return run_dir
 
@@ -79,7 +80,8 @@ def _is_unbegun(config: RunConfig, run_dir: Path) -> bool:
     """Whether a folder is that of the same run, which was stopped before it had anything to resume."""
     try:
         saved = saved_config(type(config), run_dir)
-        same = dataclasses.replace(config, run_dir=None, resume=None) == dataclasses.replace(saved, resume=None)
+        here = dataclasses.replace(config, run_dir=None, resume=None, **MEETING)
+        same = here == dataclasses.replace(saved, resume=None)
         return same and _never_saved(saved)
     except ValueError:
         return False
@@ -142,7 +144,7 @@ def _made_with() -> dict:
 
 def _digest(config_type: type[RunConfig], options: dict) -> str:
     """Of the options that are fixed when a run has begun, as config.json has them."""
-    fixed = {name: value for name, value in options.items() if name not in {*config_type.may_change, *PLACES}}
+    fixed = {name: value for name, value in options.items() if name not in {*config_type.may_change, *PLACES, *MEETING}}
     return hashlib.sha256(json_text(dict(sorted(fixed.items()))).encode()).hexdigest()[:16]
 
 
@@ -211,7 +213,7 @@ def config_to_resume(config_type: type[RunConfig], arguments) -> RunConfig | Non
     run_dir = cli.value_of("--resume", arguments)
     if run_dir is None:
         return None
-    fixed = {field.name for field in dataclasses.fields(config_type)} - {"resume", *config_type.may_change}
+    fixed = {field.name for field in dataclasses.fields(config_type)} - {"resume", *config_type.may_change, *MEETING}
     for argument in arguments:
         name = argument.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
         if argument.startswith("--") and name in fixed:

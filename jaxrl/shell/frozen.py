@@ -60,7 +60,7 @@ def load(run_dir: Path, step: int | None = None) -> Frozen:
     """
     trained = trained_as(run_dir)
     agent = AGENTS[trained.algorithm].make(trained, trained.spec())
-    num_envs = trained.num_envs // trained.device_count
+    num_envs = trained.num_envs // trained.total_devices
     like = {"params": params_of(agent), "normalizer": rollout.init_normalization(trained.rules, num_envs)}
     checkpoints = Checkpoints.open(run_dir / "checkpoints")
     step = checkpoints.latest() if step is None else step

@@ -2,18 +2,20 @@
 
 import contextlib
 import dataclasses
+import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from jaxrl import environments, parallel, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import memory, options
 from jaxrl.agents.options import RunConfig
-from jaxrl.shell import cli, files, folder, frozen, lock, loop, metrics, plots, program, scores, signals, video
+from jaxrl.shell import cli, files, folder, frozen, hosts, lock, loop, metrics, plots, program, scores, signals, video
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator
 from jaxrl.shell.frozen import Frozen
@@ -50,7 +52,19 @@ class Trained(NamedTuple):
 def main(algorithm: ModuleType, arguments: list[str] | None = None, program: str | None = None):
     """Train with one of `agents.AGENTS` as the command line says; see `cli.run`."""
     work, default = partial(train, algorithm), partial(defaults, algorithm)
-    cli.run(work, algorithm.Config, default, folder.threads_of, arguments, program)
+    cli.run(work, algorithm.Config, default, begun_as, arguments, program)
+
+
+def begun_as(config: RunConfig) -> int | None:
+    """Start the processes of several on this machine, or meet the other hosts.
+
+    Returns: the threads that a run to resume was begun with.
+    """
+    if config.local_processes > 1 and config.host_id is None:
+        arguments = cli.without("--local-processes", sys.argv[1:])
+        sys.exit(hosts.start_local(config.local_processes, arguments, config.resume is not None))
+    hosts.join(config.num_hosts, config.coordinator, config.host_id)
+    return folder.threads_of(config)
 
 
 def defaults(algorithm: ModuleType, arguments) -> RunConfig:
@@ -64,9 +78,11 @@ def train(algorithm: ModuleType, config: RunConfig):
 
     Raises: ValueError for options or a folder that cannot work; NotFinite; Incomplete.
     """
-    with signals.stopping() as stop:
+    with signals.stopping() as stop, hosts.ending_with_the_others():
         agent, run_dir = agent_of(algorithm, config), folder.place(config)
         start_of(agent, config)  # for what it raises, before there is a folder
+        if not hosts.is_first():
+            return follow(agent, config, stop, how_of(config))
         with mine(config, run_dir):
             how = train_one if config.num_seeds == 1 else train_seeds
             ended = how(agent, config, run_dir, stop)
@@ -239,7 +255,9 @@ def course(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop, p
                     yield
                     continue
                 steps, state, stop.begun = update.agent_steps, update.state, True
-                stopping = stop.asked  # asked once: a signal from here on is for the next update, which saves
+                stopping = hosts.any_of(stop.asked)  # once: a signal from here on is for the next update, which saves
+                if update.boundary or stopping:
+                    update = update._replace(state=hosts.gathered(update.state))
                 recorder.take(update, stopping)
                 if stopping:
                     break
@@ -248,6 +266,20 @@ def course(agent: Agent, config: RunConfig, run_dir: Path, stop: signals.Stop, p
         stop.begun = True
         recorder.finish(wait=steps >= config.total_steps, stop=lambda: stop.asked)
     return Trained(run_dir, state, steps, recorder.saved, recorder.missing(), recorder.missing(needed=False))
+
+
+def follow(agent: Agent, config: RunConfig, stop: signals.Stop, how: How):
+    """What all hosts but the first do: the same turns as `course`, of which they write nothing."""
+    checkpoints = Checkpoints.open(config.resume / "checkpoints") if config.resume else None
+    steps, state, _ = begin(agent, config, checkpoints)
+    schedule = Schedule(config.total_steps, config.checkpoint_every, config.log_every)
+    for update in loop.updates(agent, state, partial(pools_of, config), schedule, steps, how):
+        stop.begun = True
+        stopping = hosts.any_of(stop.asked)
+        if update.boundary or stopping:
+            hosts.gathered(update.state)
+        if stopping:
+            break
 
 
 def what_is_left(recorder: Recorder) -> str:
@@ -264,15 +296,16 @@ def begin(agent: Agent, config: RunConfig, checkpoints: Checkpoints) -> tuple[in
     Raises: ValueError for a total that lies behind; CheckpointError.
     """
     protocol, devices = config.rules, config.device_count
-    first = partial(loop.first_state, agent, protocol, config.num_envs // devices, devices, config.seed)
+    first = partial(loop.first_state, agent, protocol, config.num_envs // config.total_devices, devices, config.seed)
     step = checkpoints.latest() if config.resume else None
     if step is None:
         return 0, first(start_of(agent, config)), Tally()
     if config.total_steps < min(step, folder.read_config(config.resume)["total_steps"]):  # a run goes past its total
         raise ValueError(f"--total-steps {config.total_steps} is less than the {step} that the run has trained for.")
     policy, saved = jax.eval_shape(lambda: of_checkpoint(agent, first()))
-    _, training = checkpoints.restore(policy, {"state": saved, "tally": Tally().array()})
-    return step, loop.restored(agent, training["state"]), Tally.from_array(training["tally"])
+    _, training = checkpoints.restore(policy, {"state": hosts.shapes_of_all(saved), "tally": Tally().array()})
+    state = hosts.own(training["state"], devices)
+    return step, loop.restored(agent, state), Tally.from_array(training["tally"])
 
 
 def start_of(agent: Agent, config: RunConfig) -> Frozen | None:
@@ -295,8 +328,9 @@ def of_checkpoint(agent: Agent, state: State):
 
 def pools_of(config: RunConfig, agent_steps: int) -> list[environments.Pool]:
     """The pools of every device at a step."""
-    seeds = [seed_for("training", config.seed, agent_steps, device) for device in range(config.device_count)]
-    return [config.make_pool(config.num_envs // config.device_count, seed) for seed in seeds]
+    devices = hosts.own(np.arange(config.total_devices), config.device_count).tolist()
+    seeds = [seed_for("training", config.seed, agent_steps, device) for device in devices]
+    return [config.make_pool(config.num_envs // config.total_devices, seed) for seed in seeds]
 
 
 def evaluator_of(agent: Agent, config: RunConfig) -> BackgroundEvaluator | None:

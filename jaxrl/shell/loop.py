@@ -16,6 +16,7 @@ import numpy as np
 from jaxrl import parallel, rollout
 from jaxrl.agent import Agent
 from jaxrl.rollout import Games
+from jaxrl.shell import hosts
 
 
 class State(NamedTuple):
@@ -73,7 +74,9 @@ def first_state(agent: Agent, protocol, num_envs: int, device_count: int, seed: 
       start: the `frozen.Frozen` of another run, or None.
     """
     act_key, init_key, learn_key = jax.random.split(jax.random.key(seed), 3)
-    keys = parallel.shard([jax.random.split(key, device_count) for key in (act_key, learn_key)], device_count)
+    every = device_count * hosts.count()
+    keys = [hosts.own(jax.random.split(key, every), device_count) for key in (act_key, learn_key)]
+    keys = parallel.shard(keys, device_count)
     learner = agent.init(init_key, start.params) if start else agent.init(init_key)
     normalizer = rollout.init_normalization(protocol, num_envs)
     if start and start.normalizer is not None and normalizer is not None:
@@ -104,6 +107,8 @@ def frozen(agent: Agent, state: State) -> dict:
     """What acts when frozen, of the first device, where acting is done: {"params": ..., "normalizer": ...}."""
     params, normalizer = parallel.first_device((agent.frozen(state.learner), state.normalizer))
     frozen = {"params": params, "normalizer": normalizer}
+    if isinstance(state.act_keys, jax.core.Tracer):  # only shapes are asked for
+        return frozen
     where = min(state.act_keys.devices(), key=lambda device: device.id)
     return jax.device_put(frozen, where)  # a slice of many devices' array lies on all of them
 
@@ -149,18 +154,20 @@ def phases(agent: Agent, state: State, make_pools, schedule: Schedule, start: in
         ahead = collect(agent.acting(state.learner), actor)
         while agent_steps < boundary:
             actor, trajectory, games = ahead
-            old = (acted,) if acted is not None else ()
+            old, played = (acted,) if acted is not None else (), None
             if how.age:
                 games = jax.device_get(games)
+                played = hosts.total(int(games.valid.sum()))
                 acted = jax.tree.map(jnp.copy, agent.acting(state.learner))  # learning takes the learner's own memory
-                if agent_steps + games.valid.sum() < boundary:
+                if agent_steps + played < boundary:
                     ahead = collect(acted, actor)
             learnt = state.learner, state.storage, state.learn_keys
             learner, storage, learn_keys, report = turn(*learnt, trajectory, *old)
             state = State(learner, storage, *carried(actor), learn_keys)
             yield None
             report, games = jax.device_get((report, games))
-            agent_steps += int(games.valid.sum())
+            played = hosts.total(int(games.valid.sum())) if played is None else played
+            agent_steps += played
             check_finite(report, agent_steps)
             yield Updated(agent_steps, state, report, games, agent_steps >= boundary)
             if not how.age and agent_steps < boundary:

@@ -17,3 +17,9 @@ def called(name: str) -> str:
     if started.suffix == ".py" and started.name != "__main__.py" and script.exists():
         return f"python {script}"
     return f"python -m jaxrl {name}" if started.name == "__main__.py" else f"jaxrl {name}"
+
+
+def again() -> list[str]:
+    """What follows `python` to start this program once more, before its arguments."""
+    started = Path(sys.argv[0])
+    return ["-m", "jaxrl"] if (started.parent.name, started.name) == ("jaxrl", "__main__.py") else [str(started)]
