@@ -28,7 +28,8 @@ from jaxrl.shell.checkpoint import Checkpoints
 ROOT = Path(__file__).resolve().parents[1]
 TABULAR = {"bandits": "play", "dynamic_programming": "solve", "temporal_difference": "run"}
 STUDIES = ("overestimation", "cliff_walk", "vision", *TABULAR)
-SCRIPTS = (*AGENTS, "evaluate", "inspect_run", "compare", *STUDIES, "jaxrl.audit.command")
+EVALUATE, INSPECT, COMPARE = (f"jaxrl.commands.{name}" for name in ("evaluate", "inspect_run", "compare"))
+SCRIPTS = (*AGENTS, EVALUATE, INSPECT, COMPARE, *STUDIES, "jaxrl.audit.command")
 TOO_LARGE = (str(2**31), str(2**64))
 
 
@@ -45,7 +46,7 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr(launch, "train_one", accept)
     monkeypatch.setattr(launch, "train_seeds", accept)
-    for name, work in {"evaluate": "play", "overestimation": "play", "cliff_walk": "count_updates", "vision": "learn",
+    for name, work in {EVALUATE: "play", "overestimation": "play", "cliff_walk": "count_updates", "vision": "learn",
                        **TABULAR, "jaxrl.audit.command": "_audit"}.items():  # fmt: skip
         monkeypatch.setattr(importlib.import_module(name), work, accept)
     monkeypatch.setattr(plots, "comparison", accept)
@@ -98,7 +99,7 @@ def of_options():
                 continue
             seen.add((field.name, str(hints[field.name])))
             for value in forbidden(hints[field.name]):
-                run = ["RUN"] if name in ("evaluate", "overestimation") else []
+                run = ["RUN"] if name in (EVALUATE, "overestimation") else []
                 if value == "=maybe":  # of a flag the parser names only what was too much
                     yield name, [*run, f"{option(field.name)}=maybe"], "maybe"
                 else:
@@ -135,7 +136,7 @@ OF_ONE = {
         ("--distributional=c51", "--v-min=3", "--v-max=-3"), ("--distributional=qr", "--loss=squared"),
         ("--distributional=qr", "--atoms=1000000000"), ("--hidden",), ("--hidden=10000000",),
     ],
-    "evaluate": [
+    EVALUATE: [
         (), (A_FOLDER,), (NOWHERE,), ("/etc/passwd",), (A_FILE,), (A_FOLDER, "--weights", A_FILE), ("RUN", "RUN"),
         ("--weights", NOWHERE), ("--weights", A_FOLDER), ("--weights", A_FILE), ("--weights", A_FILE, "--checkpoint=3"),
         ("RUN", "--env=Pong"), ("RUN", "--env=Pong-v5"), ("RUN", "--protocol=machado"), ("RUN", "--protocol=x"),
@@ -143,12 +144,12 @@ OF_ONE = {
         ("RUN", "--output", NOWHERE), ("RUN", "--output", "/proc/x/y"),
         ("RUN", "--num-envs=2000000000", "--games=2000000000"),
     ],
-    "inspect_run": [
+    INSPECT: [
         (), (A_FOLDER,), (NOWHERE,), (A_FILE,), ("RUN", "RUN"), ("RUN", "--env=Pong"), ("RUN", "--env=Pong-v5"),
         ("RUN", "--protocol=machado"), ("RUN", "--protocol=x"), ("RUN", "--checkpoint=7"), ("RUN", "--output", A_FILE),
         ("RUN", "--output", NOWHERE), ("RUN", "--num-envs=2000000000", "--games=2000000000"),
     ],
-    "compare": [
+    COMPARE: [
         (), (A_FOLDER,), (NOWHERE,), (A_FILE,), ("RUN", A_FOLDER), ("RUN", "--output", NOWHERE),
         ("RUN", "--output", A_FILE), ("RUN", "--references", NOWHERE), ("RUN", "--references", A_FOLDER),
         ("RUN", "--references", A_FILE),
@@ -300,10 +301,10 @@ def test_config_json_of_a_run_to_resume(damaged):
 
 
 @pytest.mark.parametrize("damaged", DAMAGED.values(), indirect=True, ids=DAMAGED)
-@pytest.mark.parametrize("name", ["evaluate", "compare"])
+@pytest.mark.parametrize("name", [EVALUATE, COMPARE])
 def test_config_json_of_a_run_to_score_or_draw(name, damaged):
     script = importlib.import_module(name)
-    config = script.Config(damaged) if name == "evaluate" else script.Config((damaged,), output=damaged)
+    config = script.Config(damaged) if name == EVALUATE else script.Config((damaged,), output=damaged)
     one_sentence(lambda: script.main(config), str(damaged))
 
 
@@ -321,7 +322,7 @@ def test_metrics_csv(name, run_dir, tmp_path):
     """To draw, one sentence with the file; to resume, that or a table that is gone on with."""
     path = shutil.copytree(run_dir, tmp_path / "run") / "metrics.csv"
     text(TABLES[name])(path)
-    script = importlib.import_module("compare")
+    script = importlib.import_module(COMPARE)
     one_sentence(lambda: script.main(script.Config((path.parent,), output=path.parent)), "metrics.csv")
     one_sentence(lambda: plots.curve(path.parent), "metrics.csv")
     if name in ("a word in the step", "a short row", "a long row", "not text", "a quote"):
@@ -336,7 +337,7 @@ def test_metrics_csv(name, run_dir, tmp_path):
 def test_evaluation_json(content, run_dir, tmp_path):
     path = shutil.copytree(run_dir, tmp_path / "run") / "evaluation.json"
     text(content)(path)
-    script = importlib.import_module("compare")
+    script = importlib.import_module(COMPARE)
     one_sentence(lambda: script.main(script.Config((path.parent,), output=path.parent)), "evaluation.json")
 
 
@@ -373,7 +374,7 @@ REFERENCES = {
 def test_references(name, run_dir, tmp_path):
     path = tmp_path / "published.csv"
     text(REFERENCES[name])(path)
-    script = importlib.import_module("compare")
+    script = importlib.import_module(COMPARE)
     one_sentence(lambda: script.main(script.Config((run_dir,), output=tmp_path, references=path)), "published.csv")
 
 
@@ -414,7 +415,7 @@ CHECKPOINTS = {
 def test_checkpoints(damage, run_dir, tmp_path):
     path = shutil.copytree(run_dir, tmp_path / "run")
     damage(path / "checkpoints")
-    script = importlib.import_module("evaluate")
+    script = importlib.import_module(EVALUATE)
     one_sentence(lambda: script.main(script.Config(path)), str(path))
 
 

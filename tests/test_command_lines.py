@@ -38,8 +38,8 @@ def script(request, monkeypatch):
 
 
 def config_of(script) -> type:
-    """The options of a script: its own, or those of the agent that it trains."""
-    return AGENTS[script.__name__].Config if script.__name__ in AGENTS else script.Config
+    """The options of a script: its own, or those of the agent or the tool whose name it has."""
+    return script.Config if hasattr(script, "Config") else getattr(script, script.__name__).Config
 
 
 def ended_with(monkeypatch, script, *arguments) -> int:
@@ -87,7 +87,7 @@ def test_every_option_is_read(script):
 def readers_of(script) -> list[Path]:
     """The files that may read a script's options: its own, and of an agent its modules and the shell."""
     if script.__name__ not in AGENTS:
-        return [Path(script.__file__)]
+        return [Path(inspect.getfile(config_of(script)))]
     own = {inspect.getmodule(each) for each in config_of(script).__mro__[:-1]} | {AGENTS[script.__name__], optimizers}
     return [*(Path(module.__file__) for module in own), *Path(shell.__file__).parent.glob("*.py")]
 

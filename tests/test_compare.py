@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import compare as script
 import imageio.v2 as imageio
 import numpy as np
 import pytest
 
 from jaxrl.agents import a3c, dqn
+from jaxrl.commands import compare as script
 from jaxrl.shell import files, folder, plots, scores
 
 REFERENCES = """agent,frames,mean,protocol

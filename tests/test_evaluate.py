@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import evaluate as script
 import imageio.v2 as imageio
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 
 from jaxrl import environments
 from jaxrl.agents import a3c
+from jaxrl.commands import evaluate as script
 from jaxrl.networks import ActorCriticLSTM, pytorch_weights
 from jaxrl.shell import files, frozen, metrics
 from jaxrl.shell.checkpoint import Checkpoints

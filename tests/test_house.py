@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
     {"nearest"}, {"layers"}, {"losses", "returns"}, {"parallel"}, {"networks"}, {"environments"}, {"agent"},
     {"rollout"}, {"sum_tree"}, {"replay"}, {"tabular"}, {"algorithms"}, {"agents"}, {"shell"}, {"audit"},
+    {"commands"}, {"__main__"},
 ]  # fmt: skip
 PLACE = {room: i for i, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted((ROOT / "jaxrl").rglob("*.py"))

@@ -3,7 +3,6 @@
 import dataclasses
 
 import imageio.v2 as imageio
-import inspect_run as script
 import jax
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from test_evaluate import make_run
 
 from jaxrl import environments
 from jaxrl.agents import a3c, dqn
+from jaxrl.commands import inspect_run as script
 from jaxrl.shell import files, inspection
 from jaxrl.shell.evaluation import play
 from jaxrl.shell.thoughts import BAR, TAKEN, WIDTH, Thoughts

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import compare
-import evaluate
 import pytest
 from test_run import rows, train
 
 from jaxrl.agents import a3c
+from jaxrl.commands import compare, evaluate
 from jaxrl.shell import folder, launch, loop, metrics
 from jaxrl.shell.checkpoint import Checkpoints, steps_in
 

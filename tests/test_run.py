@@ -332,7 +332,7 @@ def test_a_run_of_an_older_form_is_not_resumed(whole, tmp_path):
     config = json.loads((whole / "config.json").read_text())
     del config["form"]
     (old / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="made by another version of jaxrl.*cannot be resumed, but .*evaluate.py"):
+    with pytest.raises(ValueError, match="made by another version of jaxrl.*cannot be resumed, but .* evaluate"):
         folder.config_to_resume(a3c.Config, ["--resume", str(old)])
     assert folder.saved_config(a3c.Config, old).num_workers == 2
 

@@ -1,12 +1,5 @@
-"""`python -m jaxrl.audit`."""
+"""`python -m jaxrl.audit`; the same as `jaxrl audit`."""
 
-import os
+from jaxrl.audit.command import start
 
-import jax
-
-from jaxrl.audit.command import Config, main
-from jaxrl.shell import cli
-
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    jax.config.update("jax_num_cpu_devices", 2)  # for pmap; only before JAX's first use of a device
-cli.run(main, Config)
+start()

@@ -1,14 +1,18 @@
 """The command line of the audit."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
+
+import jax
 
 from jaxrl.agents.options import Natural, Positive, check_bounds, option
 from jaxrl.audit import table
 from jaxrl.audit.cases import SMALL, TIMED, Case, cases
 from jaxrl.audit.compare import Comparison, compare, over_bound
 from jaxrl.nearest import unknown
+from jaxrl.shell import cli
 from jaxrl.shell.metrics import Progress
 
 
@@ -26,6 +30,13 @@ class Config:
     """Write every figure to this file."""
     markdown: Path | None = None
     """Write the tables to this file."""
+
+
+def start(arguments: list[str] | None = None, program: str | None = None):
+    """The audit as the command line says, on two devices of the CPU for `pmap`; see `cli.run`."""
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", 2)  # only before JAX's first use of a device
+    cli.run(main, Config, arguments=arguments, program=program)
 
 
 def main(config: Config):

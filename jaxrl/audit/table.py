@@ -111,4 +111,5 @@ def _finite(value):
 
 def command() -> str:
     """The command line as a user would type it."""
-    return " ".join(["python -m jaxrl.audit", *sys.argv[1:]])
+    arguments = sys.argv[1:]
+    return " ".join(["python -m jaxrl.audit", *(arguments[1:] if arguments[:1] == ["audit"] else arguments)])

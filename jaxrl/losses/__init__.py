@@ -18,14 +18,21 @@ An infinite loss is infinite, and no NaN, wherever it has a limit; so are its gr
 is a probability, a target, an advantage or a coefficient: what it is a factor of is switched off.
 """
 
-from jaxrl.losses.actor_critic import actor_critic_loss as actor_critic_loss
-from jaxrl.losses.classification import binary_cross_entropy as binary_cross_entropy
-from jaxrl.losses.classification import categorical_cross_entropy as categorical_cross_entropy
-from jaxrl.losses.classification import softmax_cross_entropy as softmax_cross_entropy
-from jaxrl.losses.gaussian import gaussian_kl as gaussian_kl
-from jaxrl.losses.gaussian import gaussian_nll as gaussian_nll
-from jaxrl.losses.gaussian import tanh_gaussian_log_prob as tanh_gaussian_log_prob
-from jaxrl.losses.regression import huber_loss as huber_loss
-from jaxrl.losses.regression import q_learning_loss as q_learning_loss
-from jaxrl.losses.regression import quantile_huber_loss as quantile_huber_loss
-from jaxrl.losses.regression import squared_loss as squared_loss
+from jaxrl.losses.actor_critic import actor_critic_loss
+from jaxrl.losses.classification import binary_cross_entropy, categorical_cross_entropy, softmax_cross_entropy
+from jaxrl.losses.gaussian import gaussian_kl, gaussian_nll, tanh_gaussian_log_prob
+from jaxrl.losses.regression import huber_loss, q_learning_loss, quantile_huber_loss, squared_loss
+
+__all__ = [
+    "actor_critic_loss",
+    "binary_cross_entropy",
+    "categorical_cross_entropy",
+    "gaussian_kl",
+    "gaussian_nll",
+    "huber_loss",
+    "q_learning_loss",
+    "quantile_huber_loss",
+    "softmax_cross_entropy",
+    "squared_loss",
+    "tanh_gaussian_log_prob",
+]

@@ -4,21 +4,28 @@ Images are [..., H, W, C]; uint8 images are scaled to [0, 1], floating-point one
 Sequences are time-major, [T, B, ...].
 """
 
-from jaxrl.networks.actor_critic import ActorCriticLSTM as ActorCriticLSTM
-from jaxrl.networks.classifiers import VGG as VGG
-from jaxrl.networks.classifiers import VISION as VISION
-from jaxrl.networks.classifiers import AlexNet as AlexNet
-from jaxrl.networks.classifiers import BatchNormLeNet as BatchNormLeNet
-from jaxrl.networks.classifiers import DenseNet as DenseNet
-from jaxrl.networks.classifiers import GoogLeNet as GoogLeNet
-from jaxrl.networks.classifiers import LeNet as LeNet
-from jaxrl.networks.classifiers import NiN as NiN
-from jaxrl.networks.classifiers import ResNet as ResNet
-from jaxrl.networks.modules import LSTM as LSTM
-from jaxrl.networks.modules import BatchNorm as BatchNorm
-from jaxrl.networks.modules import Conv2d as Conv2d
-from jaxrl.networks.modules import Dropout as Dropout
-from jaxrl.networks.modules import Linear as Linear
-from jaxrl.networks.modules import NoisyLinear as NoisyLinear
-from jaxrl.networks.modules import parameter_count as parameter_count
-from jaxrl.networks.q_network import QNetwork as QNetwork
+from jaxrl.networks.actor_critic import ActorCriticLSTM
+from jaxrl.networks.classifiers import VGG, VISION, AlexNet, BatchNormLeNet, DenseNet, GoogLeNet, LeNet, NiN, ResNet
+from jaxrl.networks.modules import LSTM, BatchNorm, Conv2d, Dropout, Linear, NoisyLinear, parameter_count
+from jaxrl.networks.q_network import QNetwork
+
+__all__ = [
+    "ActorCriticLSTM",
+    "AlexNet",
+    "BatchNorm",
+    "BatchNormLeNet",
+    "Conv2d",
+    "DenseNet",
+    "Dropout",
+    "GoogLeNet",
+    "LeNet",
+    "Linear",
+    "LSTM",
+    "NiN",
+    "NoisyLinear",
+    "parameter_count",
+    "QNetwork",
+    "ResNet",
+    "VGG",
+    "VISION",
+]

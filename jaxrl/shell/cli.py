@@ -1,5 +1,6 @@
 """The command line (the one adapter of tyro): options from a dataclass, and one sentence for a user's mistake."""
 
+import contextlib
 import dataclasses
 import sys
 import typing
@@ -7,9 +8,14 @@ from collections.abc import Callable
 
 import tyro
 
-from jaxrl.agents.options import bounds_of
+from jaxrl.agents.options import bounds_of, option
+from jaxrl.nearest import unknown
 from jaxrl.shell import runtime, signals, terminal
 from jaxrl.shell.mistakes import is_for_user, sentence
+
+Positional = tyro.conf.Positional  # of a field that is given without its name
+OF_THE_PARSER = ("--help", "--tyro-print-completion", "--tyro-write-completion")
+NUMBERS = tyro.constructors.ConstructorRegistry()
 
 
 def run(
@@ -17,25 +23,37 @@ def run(
     config_type: type,
     default: Callable = lambda arguments: None,
     threads: Callable = lambda config: None,
+    arguments: list[str] | None = None,
+    program: str | None = None,
 ):
     """Parse the command line into `config_type`, prepare the process (`runtime`), and call `main(config)`.
 
-    What was raised for the user is printed as one sentence, with exit code 2; any other exception with its traceback,
-    and 1; Ctrl-C exits with 130.
+    Ends the process as `reported` says when something is raised.
 
     Args:
       main: takes the config.
       config_type: a dataclass; the docstring under each field is its help, to which its bounds are added.
       default: `(arguments) -> config or None`, the config that the options change, where it is not the class's own.
       threads: `(config) -> int or None`, the threads of XLA:CPU, where there are not to be as many as cores.
+      arguments, program: in place of those of the process, and of the script's name in the line of its usage.
     """
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with reported():
+        config = parse(config_type, arguments, default(arguments), program)
+        runtime.prepare(threads(config))
+        with signals.interrupting():
+            main(config)
+
+
+@contextlib.contextmanager
+def reported():
+    """In the block, what is raised for the user is printed as one sentence, and the process ends with 2.
+
+    Any other exception is printed with its traceback, and the process ends with 1; on Ctrl-C it ends with 130.
+    """
     with terminal.lasting():
         try:
-            config = parse(config_type, arguments, default(arguments))
-            runtime.prepare(threads(config))
-            with signals.interrupting():
-                main(config)
+            yield
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
@@ -43,11 +61,51 @@ def run(
             sys.exit(2 if is_for_user(error) else 1)
 
 
-def parse(config_type: type, arguments: list[str], default=None):
-    """A `config_type` as the arguments say, with `default` for what they do not."""
+def parse(config_type: type, arguments: list[str], default=None, program: str | None = None):
+    """A `config_type` as the arguments say, with `default` for what they do not.
+
+    Raises: ValueError, with the nearest, for an option that there is not. (What is wrong with a value the parser says
+      itself, and ends the process with 2.)
+    """
+    refuse_unknown(config_type, arguments)
     shown = with_bounds(config_type)
     kwargs = {} if default is None else {"default": shown(**fields_of(default))}
-    return config_type(**fields_of(tyro.cli(shown, args=arguments, **kwargs)))
+    with NUMBERS:
+        return config_type(**fields_of(tyro.cli(shown, args=arguments, prog=program, **kwargs)))
+
+
+def refuse_unknown(config_type: type, arguments: list[str]):
+    """Raise ValueError, with the nearest, for the first argument that is written like an option and is none."""
+    options = [option(field.name) for field in dataclasses.fields(config_type)]
+    negated = [name.replace("--", "--no-", 1) for name in options]
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("--") and name.replace("_", "-") not in {*options, *negated, *OF_THE_PARSER, "--"}:
+            raise unknown("option", name, options)
+
+
+@NUMBERS.primitive_rule
+def _whole_numbers(info) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """For tyro: whole numbers are parsed by `whole`."""
+    if info.type is not int:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda arguments: whole(arguments[0]),
+        is_instance=lambda value: type(value) is int,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def whole(text: str) -> int:
+    """The whole number in a text: 1000000, 1_000_000 or 1e6. Raises ValueError for any other."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (value := float(text)).is_integer():
+            return int(value)
+    raise ValueError(f"{text!r} is not a whole number, such as 1000000, 1_000_000 or 1e6")
 
 
 def fields_of(config) -> dict:

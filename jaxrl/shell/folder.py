@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxrl.agents.options import RunConfig, of_json, option
 from jaxrl.nearest import unknown
-from jaxrl.shell import cli, metrics, provenance
+from jaxrl.shell import cli, metrics, program, provenance
 from jaxrl.shell.checkpoint import steps_in
 from jaxrl.shell.files import TEMPORARIES, json_text, read_json, write_json
 from jaxrl.shell.lock import OWNER
@@ -190,7 +190,7 @@ def refuse_older_form(run_dir):
     if form != FORM:
         raise ValueError(
             f"{run_dir} was made by another version of jaxrl, whose checkpoints have form {form} and not {FORM}: it "
-            f"cannot be resumed, but experiments/evaluate.py can score it."
+            f"cannot be resumed, but it can be scored with: {program.called('evaluate')} {run_dir}."
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxrl.environments.pool import available_cores
+from jaxrl.shell import program
 from jaxrl.shell.mistakes import reason
 
 WAIT = 24 * 3600  # seconds that a host which is done waits for one that still evaluates or writes
@@ -77,7 +78,7 @@ def start_local(processes: int, arguments: list[str], resuming: bool) -> int:
     started = []
     for number in range(processes):
         mine = cores[number * len(cores) // processes : (number + 1) * len(cores) // processes]
-        command = [sys.executable, sys.argv[0], *arguments, *together, "--host-id", str(number)]
+        command = [sys.executable, *program.again(), *arguments, *together, "--host-id", str(number)]
         started.append(subprocess.Popen(command, preexec_fn=lambda mine=mine: mine and os.sched_setaffinity(0, mine)))
 
     def pass_on(signum, frame):

@@ -15,7 +15,7 @@ from jaxrl import environments, parallel, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import memory, options
 from jaxrl.agents.options import RunConfig
-from jaxrl.shell import cli, files, folder, frozen, hosts, lock, loop, metrics, plots, scores, signals, video
+from jaxrl.shell import cli, files, folder, frozen, hosts, lock, loop, metrics, plots, program, scores, signals, video
 from jaxrl.shell.checkpoint import Checkpoints
 from jaxrl.shell.evaluation import BackgroundEvaluator
 from jaxrl.shell.frozen import Frozen
@@ -49,9 +49,10 @@ class Trained(NamedTuple):
     unneeded: list[str]
 
 
-def main(algorithm: ModuleType):
-    """Train with one of `agents.AGENTS` as the command line says."""
-    cli.run(partial(train, algorithm), algorithm.Config, partial(defaults, algorithm), begun_as)
+def main(algorithm: ModuleType, arguments: list[str] | None = None, program: str | None = None):
+    """Train with one of `agents.AGENTS` as the command line says; see `cli.run`."""
+    work, default = partial(train, algorithm), partial(defaults, algorithm)
+    cli.run(work, algorithm.Config, default, begun_as, arguments, program)
 
 
 def begun_as(config: RunConfig) -> int | None:
@@ -180,14 +181,14 @@ def first_words(config: RunConfig, run_dir: Path) -> str:
 
 def last_words(config: RunConfig, trained: Trained, stop: signals.Stop) -> str:
     """What is printed when training ends."""
-    resume = f"python experiments/{config.algorithm}.py --resume {trained.run_dir}"
+    resume = f"{program.called(config.algorithm)} --resume {trained.run_dir}"
     if trained.steps < config.total_steps:
         kept = "and saved" if trained.saved == trained.steps else f"; the last checkpoint is of step {trained.saved:,}"
         return f"interrupted at {trained.steps:,} agent steps {kept}; go on with: {resume}"
     done = f"{trained.steps:,} agent steps done; the run is in {trained.run_dir}"
     if stop.asked:
         return f"{done}; training is complete, what was cut is its last evaluation; make it up with: {resume}"
-    return f"{done}; score it with: python experiments/evaluate.py {trained.run_dir}"
+    return f"{done}; score it with: {program.called('evaluate')} {trained.run_dir}"
 
 
 def agent_of(algorithm: ModuleType, config: RunConfig) -> Agent:

@@ -5,12 +5,18 @@ new one takes a few rows in the file of its family.
 """
 
 from jaxrl.audit.cases import activations, convolution, linear, losses, normalization, pooling, recurrent
-from jaxrl.audit.cases.case import KINK as KINK
-from jaxrl.audit.cases.case import SMALL as SMALL
-from jaxrl.audit.cases.case import TESTED as TESTED
-from jaxrl.audit.cases.case import TIMED as TIMED
-from jaxrl.audit.cases.case import Case as Case
-from jaxrl.audit.cases.case import pair as pair
+from jaxrl.audit.cases.case import KINK, SMALL, TESTED, TIMED, Case, pair
+
+__all__ = [
+    "Case",
+    "cases",
+    "FAMILIES",
+    "KINK",
+    "pair",
+    "SMALL",
+    "TESTED",
+    "TIMED",
+]
 
 FAMILIES = (convolution, pooling, linear, recurrent, activations, normalization, losses)
 
