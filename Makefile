@@ -20,7 +20,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 train: $(VENV)/ready  ## train A3C on Riverraid (other options: make train ARGS="--env Pong-v5")
 	$(BIN)/python experiments/a3c.py $(ARGS)
 
-test: $(VENV)/ready  ## run the tests (about ten minutes on two cores)
+test: $(VENV)/ready  ## run the tests (about twelve minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/ready  ## check style and imports

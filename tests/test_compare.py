@@ -66,13 +66,19 @@ def test_seeds_are_one_curve_and_other_options_are_named(tmp_path, drawn):
         run_with_scores(replace(base, seed=1, total_steps=9), tmp_path / "2", [20.0, 50.0], mean=6, games=9),
         run_with_scores(replace(base, seed=2), tmp_path / "3", [30.0, 10.0, 0.0], mean=6, games=9),
     ]
-    files.write_json(folders[3] / "evaluation.json", {"mean": 14.0, "games": 100})
+    scored = {"mean": 14.0, "games": 100, "checkpoint": 1000, "env": base.env}
+    files.write_json(folders[3] / "evaluation.json", scored)
+    files.write_json(folders[2] / "evaluation.json", scored | {"env": "Pong-v5"})  # not the run's game
+    files.write_json(folders[0] / "evaluation.json", scored | {"checkpoint": 999})  # an older checkpoint
     script.main(script.Config(tuple(folders), tmp_path, by="core-hours"))
     (seeds, seeds_band), (alone, alone_band) = drawn[0][1]
     assert (seeds, alone) == ("A3C-LSTM, 3 seeds", "A3C-LSTM --life-loss --gamma 0.5")
     cores = folder.read_config(folders[0])["made_with"][0]["cores"]
     np.testing.assert_allclose(seeds_band, [[0.01 * cores, 0.02 * cores], [20, 30], [10, 10], [30, 50]])
     np.testing.assert_allclose(alone_band.mean, [1, 2])
+    late, early = ([3000, 4000], [5, 7]), ([1000, 3000], [1, 3])
+    np.testing.assert_array_equal(scores.band([late, early]).steps, [1000, 3000])  # those of the one that ends first
+    np.testing.assert_array_equal(scores.band([late, early]).mean, [np.nan, 4])
     table = files.read_json(tmp_path / "comparison.json")
     assert table["A3C-LSTM"]["frozen"] == [4, 6, 14] and table["A3C-LSTM"]["games"] == [10, 9, 100]
     assert table["A3C-LSTM"]["frozen_iqm"] == 8 and table["A3C-LSTM"]["frozen_interval"] == [4, 14]

@@ -67,7 +67,7 @@ def test_a_lost_host_ends_the_others_with_a_sentence(tmp_path):
             process.stderr.close()
             process.wait()
     sentence = err.splitlines()[-1]
-    assert first.returncode == 1 and sentence.startswith("error: another host is lost (")
+    assert first.returncode == 1 and sentence.startswith("error: another host is lost, or this one failed (")
     assert "--resume" in sentence and "Traceback" not in err
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,14 @@ def test_a_run_that_starts_from_another_has_what_that_learnt(any_whole, config, 
         with pytest.raises(ValueError, match=message):
             train(tmp_path / "run", config, **options)
         assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_started_from_another_goes_on_without_it(whole, tmp_path):
+    gone = shutil.copytree(whole, tmp_path / "gone")
+    run_dir = train(tmp_path / "run", start_from=gone, total_steps=240)
+    shutil.rmtree(gone)
+    resume(dataclasses.replace(folder.saved_config(a3c.Config, run_dir), total_steps=480))
+    assert len(rows(run_dir)) == 4
 
 
 @BOTH

@@ -41,7 +41,7 @@ class Config(on_policy.ActorCriticConfig):
         """What is printed before the run."""
         return (
             f"{self.num_workers * self.total_devices} workers with {self.streams} environments each; "
-            f"each gradient is {self.num_workers - 1} update(s) old"
+            f"each gradient is {self.num_workers * (1 + self.acting_age) - 1} update(s) old"
         )
 
 

@@ -96,7 +96,7 @@ def check(config):
     if config.protocol not in environments.PROTOCOLS:
         return
     shape = image_of(config)
-    needed, free = config.num_seeds * needed_for_images(config, shape), free_memory()
+    needed, free = config.num_seeds * needed_for_images(config, shape) / config.num_hosts, free_memory()
     if free is None or needed <= free:
         return
     fits = [f"--num-envs {max(1, int(config.num_envs * free / needed))}"]

@@ -228,12 +228,12 @@ def _check_replay(config: Config):
 def _check_memory(config: Config, spec):
     """The same, for a replay that does not fit into the device's memory."""
     per_step = replay.bytes_needed(config.settings._replace(length=1), 1, spec.observation)
-    devices = 1 if jax.default_backend() == "cpu" else config.device_count
+    devices = config.num_hosts * (1 if jax.default_backend() == "cpu" else config.device_count)
     reading = config.save_replay and jax.default_backend() == "cpu"
     times, free = READING if reading else OTHERS, memory.free_memory()
-    needed = times * config.replay_size * per_step / devices
+    needed = config.num_seeds * times * config.replay_size * per_step / devices
     if free is not None and needed > free:
-        fits = int(free / times / per_step * devices) // 1000 * 1000
+        fits = int(free / config.num_seeds / times / per_step * devices) // 1000 * 1000
         why = " to read it from a checkpoint (--no-save-replay: less than half of that)" if reading else ""
         raise ValueError(
             f"--replay-size {config.replay_size} needs {memory.gib(needed)}{why}, and {memory.gib(free)} are free; "

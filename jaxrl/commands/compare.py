@@ -98,23 +98,23 @@ def run_of(run_dir: Path) -> Run:
     if not columns:
         raise ValueError(f"{run_dir} has no scores of a run to draw.")
     config = folder.saved_config(algorithm.Config, run_dir)
-    made = (folder.read_config(run_dir).get("made_with") or [{}])[0]
+    made = folder.made_with(run_dir)
     curves = [metrics.numbers(columns, each, path) for each in ("agent_steps", "seconds", "score_mean_100")]
-    return Run(run_dir, config, made.get("cores"), made.get("commit"), *curves, *frozen_score(run_dir))
+    return Run(run_dir, config, made.get("cores"), made.get("commit"), *curves, *frozen_score(run_dir, config))
 
 
-def frozen_score(run_dir: Path) -> tuple[float, int]:
-    """Mean score and games of the newest evaluation: that of `jaxrl evaluate` where there is one, or the run's own."""
-    if (path := run_dir / "evaluation.json").exists():
-        found = files.read_json(path)
-        if not (isinstance(found.get("mean"), float | int) and isinstance(found.get("games"), int)):
-            raise ValueError(f"{path} is damaged: it has no mean over a number of games.")
-        return float(found["mean"]), found["games"]
+def frozen_score(run_dir: Path, config: RunConfig) -> tuple[float, int]:
+    """Mean score and games of the newest checkpoint that was scored on the run's game, by itself or `evaluate`."""
     path = run_dir / metrics.EVALUATION
     table = metrics.read(path)
-    if not table:
-        return math.nan, 0
-    return metrics.numbers(table, "mean", path)[-1], int(metrics.numbers(table, "games", path)[-1])
+    own = {name: metrics.numbers(table, name, path)[-1] for name in ("agent_steps", "mean", "games")} if table else {}
+    path = run_dir / "evaluation.json"
+    found = files.read_json(path) if path.exists() else {}
+    if found and not all(isinstance(found.get(name), int | float) for name in ("mean", "games", "checkpoint")):
+        raise ValueError(f"{path} is damaged: it has no mean over a number of games of a checkpoint.")
+    if found.get("env") == config.env and found["checkpoint"] >= own.get("agent_steps", 0):
+        return float(found["mean"]), int(found["games"])
+    return (own["mean"], int(own["games"])) if own else (math.nan, 0)
 
 
 def grouped(runs: list[Run]) -> dict[str, list[Run]]:

@@ -7,16 +7,16 @@ jaxrl evaluate --weights FILE --env Riverraid-v5 --protocol origin
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated
 
 import jax
 
 from jaxrl import rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import AGENTS, a3c, memory
-from jaxrl.agents.options import Count, Natural, RunConfig, check_bounds
+from jaxrl.agents.options import Count, RunConfig, check_bounds
+from jaxrl.commands.games import Games
 from jaxrl.networks import pytorch_weights
-from jaxrl.shell import cli, files, frozen, metrics, provenance, video
+from jaxrl.shell import files, frozen, metrics, provenance, video
 from jaxrl.shell.evaluation import Scores, play
 from jaxrl.shell.frozen import Frozen
 from jaxrl.shell.mistakes import reason
@@ -26,27 +26,14 @@ PACKAGES = ("flax", "envpool", "ale-py")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Games):
     """Play whole games with a frozen agent, and report their raw scores."""
 
-    run_dir: Annotated[Path | None, cli.Positional] = None
-    """Folder of a run."""
     weights: Path | None = None
-    """In place of a run: weights of the A3C-LSTM in PyTorch's layout (.npz, .safetensors, .pt)."""
-    env: str | None = None
-    """Environment; by default the run's, or Riverraid-v5 for PyTorch's weights."""
-    protocol: str | None = None
-    """Rules: machado, nature, origin or control; by default the run's, or origin for PyTorch's weights."""
-    checkpoint: int | None = None
-    """Agent step of the run's checkpoint; by default the newest."""
+    """In place of a run: weights of the A3C-LSTM in PyTorch's layout (.npz, .safetensors, .pt); by default they play
+    Riverraid-v5 by the protocol origin."""
     games: Count = 100
     """Whole games to play."""
-    greedy: bool = False
-    """Take the best action; by default A3C's are sampled from the policy, and DQN's now and then random."""
-    num_envs: Count = 20
-    """Environments that play at once; each plays an equal share of the games."""
-    seed: Natural = 12345
-    """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path | None = None
     """File for the scores as JSON; by default evaluation.json in the run's folder, or beside the weights."""
     video: bool = True

@@ -6,15 +6,15 @@ jaxrl inspect RUN_DIR
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated
 
 import jax
 
 from jaxrl import environments, rollout
 from jaxrl.agent import Agent
 from jaxrl.agents import AGENTS, memory
-from jaxrl.agents.options import Count, Natural, RunConfig, check_bounds
-from jaxrl.shell import cli, files, frozen, inspection, metrics, plots, provenance, video
+from jaxrl.agents.options import Count, RunConfig, check_bounds
+from jaxrl.commands.games import Games
+from jaxrl.shell import files, frozen, inspection, metrics, plots, provenance, video
 from jaxrl.shell.frozen import Frozen
 from jaxrl.shell.mistakes import reason
 from jaxrl.shell.seeds import seed_for
@@ -24,29 +24,15 @@ PACKAGES = ("flax", "envpool", "ale-py")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Games):
     """Play whole games with a frozen agent, and look at lives, rewards, actions and expectations."""
 
-    run_dir: Annotated[Path | None, cli.Positional] = None
-    """Folder of a run."""
-    env: str | None = None
-    """Environment; by default the run's."""
-    protocol: str | None = None
-    """Rules: machado, nature, origin or control; by default the run's."""
-    checkpoint: int | None = None
-    """Agent step of the run's checkpoint; by default the newest."""
     games: Count = 20
     """Whole games to play."""
-    greedy: bool = False
-    """Take the best action; by default A3C's are sampled from the policy, and DQN's now and then random."""
-    num_envs: Count = 10
-    """Environments that play at once; each plays an equal share of the games."""
-    seed: Natural = 12345
-    """Seed of the environments and the actions; the same seed gives the same games."""
     output: Path | None = None
     """Folder for inspection.md, .json, .png and .mp4; by default the run's."""
     video: bool = True
-    """Record a game with policy and value drawn below the picture."""
+    """Record a game with policy and value drawn beside the picture."""
 
 
 def main(config: Config):

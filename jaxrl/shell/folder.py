@@ -114,15 +114,19 @@ def refuse_lost_checkpoints(config: RunConfig):
 
 def threads_of(config: RunConfig) -> int | None:
     """With how many cores a run to resume was begun: with as many threads it goes on to the bit, on any number."""
-    first = (read_config(config.resume).get("made_with") or [{}])[0] if config.resume else {}
-    cores = first.get("cores") if isinstance(first, dict) else None
+    cores = made_with(config.resume).get("cores") if config.resume else None
     return cores if isinstance(cores, int) and cores > 0 else None
+
+
+def made_with(run_dir, number: int = 0) -> dict:
+    """Which code, versions and machine a run was begun with, or resumed with; empty where it does not say."""
+    found = read_config(run_dir).get("made_with")
+    return found[number] if isinstance(found, list) and found and isinstance(found[number], dict) else {}
 
 
 def other_conditions(config: RunConfig) -> str | None:
     """A line on what differs from when the run to resume was last trained, or None."""
-    before = (read_config(config.resume).get("made_with") or [{}])[-1]
-    differing = provenance.differing(before, _made_with()) if isinstance(before, dict) else ["all that is known"]
+    differing = provenance.differing(made_with(config.resume, -1), _made_with())
     if not differing:
         return None
     return f"the run goes on under other conditions, and so perhaps not to the bit: {'; '.join(differing)}"

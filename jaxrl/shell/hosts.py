@@ -53,7 +53,7 @@ def ending_with_the_others():
     except jax.errors.JaxRuntimeError as error:
         if count() == 1:
             raise
-        sentence = f"another host is lost ({reason(error)[:200]}); start all again with --resume"
+        sentence = f"another host is lost, or this one failed ({reason(error)[:200]}); start all again with --resume"
         print(f"error: {sentence}, and the run goes on from its last checkpoint.", file=sys.stderr, flush=True)
         os._exit(1)  # to leave in good order takes all of them
 
@@ -79,7 +79,11 @@ def start_local(processes: int, arguments: list[str], resuming: bool) -> int:
     for number in range(processes):
         mine = cores[number * len(cores) // processes : (number + 1) * len(cores) // processes]
         command = [sys.executable, *program.again(), *arguments, *together, "--host-id", str(number)]
-        started.append(subprocess.Popen(command, preexec_fn=lambda mine=mine: mine and os.sched_setaffinity(0, mine)))
+        if cores:
+            os.sched_setaffinity(0, mine)  # which the process that is started inherits
+        started.append(subprocess.Popen(command))
+    if cores:
+        os.sched_setaffinity(0, cores)
 
     def pass_on(signum, frame):
         for process in started:

@@ -81,7 +81,8 @@ def train(algorithm: ModuleType, config: RunConfig):
     """
     with signals.stopping() as stop, hosts.ending_with_the_others():
         agent, run_dir = agent_of(algorithm, config), folder.place(config)
-        start_of(agent, config)  # for what it raises, before there is a folder
+        if not config.resume:
+            start_of(agent, config)  # for what it raises, before there is a folder
         if not hosts.is_first():
             return follow(agent, config, stop, how_of(config))
         with mine(config, run_dir):
@@ -175,8 +176,7 @@ def first_words(config: RunConfig, run_dir: Path) -> str:
     lives = "; a lost life ends an episode of training, a score is that of a whole game" if config.life_loss else ""
     apart = parallel.acting_devices(config.device_count, config.acting)
     where = f"; it acts on {apart[0]} and learns on {parallel.learning_devices(1)[0]}" if apart else ""
-    age = f"; what acts is {config.acting_age} turn of learning old" if config.acting_age else ""
-    return f"{config.introduction}{preset}{lives}{where}{age}; the run is in {run_dir}"
+    return f"{config.introduction}{preset}{lives}{where}; the run is in {run_dir}"
 
 
 def last_words(config: RunConfig, trained: Trained, stop: signals.Stop) -> str:

@@ -22,15 +22,14 @@ class Band(NamedTuple):
 
 
 def band(curves) -> Band:
-    """The seeds' (agent steps, scores) at the steps of the first, as far as all of them go.
+    """The seeds' (agent steps, scores) at the steps of the one that ends first.
 
     Between two of its rows a seed's score is a straight line; before its first game is over it has none (NaN), and
     the band neither.
     """
     curves = [(np.asarray(steps, float), np.asarray(scores, float)) for steps, scores in curves]
-    last = min(steps[-1] for steps, _ in curves)
-    grid = curves[0][0][curves[0][0] <= last]
-    values = np.array([np.interp(grid, *curve) for curve in curves])
+    grid = min((steps for steps, _ in curves), key=lambda steps: steps[-1])
+    values = np.array([np.interp(grid, *curve, left=np.nan) for curve in curves])
     return Band(grid, values.mean(0), values.min(0), values.max(0))
 
 
